@@ -1,0 +1,10 @@
+/* keyhole.h: the front door of libkeyhole. Everything the command line does goes through here. */
+#ifndef KEYHOLE_H
+#define KEYHOLE_H
+
+#include "keyhole/base.h"
+#include "keyhole/compute.h"
+#include "keyhole/io.h"
+#include "keyhole/vit.h"
+
+#endif

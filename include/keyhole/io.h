@@ -1,0 +1,192 @@
+/* keyhole/io.h: what arrives as bytes: images, preprocessing, class names, tensors, downloads. */
+#ifndef KEYHOLE_IO_H
+#define KEYHOLE_IO_H
+
+#include "keyhole/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- images ---------------------------------------------------------------------------------- */
+
+/* 8-bit RGB, [height, width, 3], rows dense. */
+typedef struct kh_image {
+    size_t width, height;
+    uint8_t *rgb;
+} kh_image;
+
+KH_API void kh_image_clear(kh_image *image); /* frees rgb; NULL is fine */
+
+typedef struct kh_decode_options {
+    bool gray16_scale; /* 16-bit grey: value >> 8 instead of Pillow's saturation at 255 */
+    bool exif_rotate;  /* apply EXIF orientation; off as in Pillow's open + convert */
+    kh_warn_fn warn;   /* NULL: silent */
+    void *warn_user;
+} kh_decode_options;
+
+/* Decodes JPEG, PNG or WebP (recognised by content) to the bytes Pillow's open(...).convert("RGB")
+ * gives. options and limits may be NULL. Errors: KH_E_FORMAT not an image or damaged or truncated,
+ * KH_E_LIMIT too many pixels, KH_E_MEMORY. Source: docs/preprocessing.md. Pair: kh_image_clear. */
+KH_API kh_status kh_image_decode(const uint8_t *bytes, size_t count,
+                                 const kh_decode_options *options, const kh_limits *limits,
+                                 kh_image *out, kh_error *err);
+KH_API kh_status kh_image_read(const char *path, const kh_decode_options *options,
+                               const kh_limits *limits, kh_image *out, kh_error *err);
+
+/* ---- preprocessing --------------------------------------------------------------------------- */
+
+typedef enum kh_filter {
+    KH_FILTER_BILINEAR,
+    KH_FILTER_BICUBIC, /* a = -0.5 */
+    KH_FILTER_LANCZOS,
+    KH_FILTER_BOX,
+    KH_FILTER_HAMMING
+} kh_filter;
+
+/* Resamples like Pillow's Image.resize, byte for byte. out is a new image. */
+KH_API kh_status kh_image_resize(const kh_image *image, size_t width, size_t height,
+                                 kh_filter filter, kh_image *out, kh_error *err);
+
+typedef enum kh_crop_mode {
+    KH_CROP_CENTER, /* timm: short side to size / crop_pct, centre crop */
+    KH_CROP_SQUASH, /* timm: both sides to size / crop_pct, centre crop */
+    KH_CROP_BORDER, /* timm: long side to size / crop_pct, pad with the mean, centre crop */
+    KH_CROP_HF      /* transformers: resize_* below, then crop_* below */
+} kh_crop_mode;
+
+/* How an image file becomes a model's input. Part of the model; stored with every result. */
+typedef struct kh_preprocess {
+    char preset[32]; /* "timm", "hf", "squash224" */
+    size_t height, width; /* model input */
+    kh_crop_mode crop;
+    kh_filter filter;
+    double crop_pct;
+    double mean[3], std[3];
+    /* KH_CROP_HF only */
+    bool do_resize, do_crop, do_rescale, do_normalize;
+    size_t shortest_edge;                /* > 0: short side to this; else resize_height x resize_width */
+    size_t resize_height, resize_width;
+    size_t crop_height, crop_width;
+    double rescale_factor;
+} kh_preprocess;
+
+/* crop_pct 0.875, bicubic, centre, ImageNet mean/std, 224x224: timm's defaults. */
+KH_API kh_preprocess kh_preprocess_default(void);
+/* Named presets that replace a model's own: "squash224" (224x224 bilinear squash, mean = std = 0.5).
+ * Errors: KH_E_NOT_FOUND. */
+KH_API kh_status kh_preprocess_preset(const char *name, kh_preprocess *out, kh_error *err);
+
+/* Resize, pad, crop: out is the [height, width, 3] bytes the model sees. */
+KH_API kh_status kh_preprocess_bytes(const kh_preprocess *how, const kh_image *image, kh_image *out,
+                                     kh_error *err);
+/* bytes -> out [3, height, width] floats: (v/255 - mean) / std, each operation rounded in fp32. */
+KH_API kh_status kh_preprocess_floats(const kh_preprocess *how, const kh_image *bytes, float *out,
+                                      size_t count, kh_error *err);
+/* Both steps. */
+KH_API kh_status kh_preprocess_image(const kh_preprocess *how, const kh_image *image, float *out,
+                                     size_t count, kh_error *err);
+
+/* ---- class names ----------------------------------------------------------------------------- */
+
+typedef struct kh_class {
+    const char *wnid; /* "n01440764", or NULL when unknown */
+    const char *name; /* "tench, Tinca tinca", never NULL; "class_17" when unknown */
+} kh_class;
+
+typedef struct kh_classes kh_classes;
+
+/* The 1000 ImageNet-1k classes in index order. */
+KH_API kh_status kh_classes_imagenet1k(kh_classes **out, kh_error *err);
+/* One label per line; "wnid names" lines; {"0": ["n01440764", "tench"], ...}; {"0": "tench", ...};
+ * ["tench", ...]. count is the number of classes the model has (0: as many as the file). */
+KH_API kh_status kh_classes_read(const char *path, size_t count, const kh_limits *limits,
+                                 kh_classes **out, kh_error *err);
+/* From arrays (copied); wnids may be NULL or hold NULLs, names may hold NULLs. */
+KH_API kh_status kh_classes_create(size_t count, const char *const *wnids,
+                                   const char *const *names, kh_classes **out, kh_error *err);
+KH_API void kh_classes_free(kh_classes *classes);
+
+KH_API size_t kh_classes_count(const kh_classes *classes);
+KH_API kh_class kh_classes_get(const kh_classes *classes, size_t index); /* valid as long as classes */
+
+/* Resolves "207", "n02099601" or a name ("golden retriever", "crane" is ambiguous). Errors:
+ * KH_E_NOT_FOUND with up to five close names; KH_E_ARG ambiguous, with every candidate's index,
+ * wnid and full name. Never picks the first of several. */
+KH_API kh_status kh_classes_find(const kh_classes *classes, const char *query, size_t *index,
+                                 kh_error *err);
+
+/* ---- tensors in files ------------------------------------------------------------------------ */
+
+/* An opened safetensors file, or a folder's shards behind model.safetensors.index.json. */
+typedef struct kh_tensors kh_tensors;
+
+typedef struct kh_tensor_info {
+    const char *name;
+    const char *dtype; /* "F32", "BF16", ... */
+    size_t rank;
+    size_t shape[8];
+    size_t count; /* elements */
+} kh_tensor_info;
+
+/* path: a .safetensors file or an index json. Checks every rule of the format before it returns;
+ * a file that breaks one is refused with the rule and the tensor named. limits may be NULL. */
+KH_API kh_status kh_tensors_open(const char *path, const kh_limits *limits, kh_tensors **out,
+                                 kh_error *err);
+KH_API void kh_tensors_close(kh_tensors *tensors);
+KH_API size_t kh_tensors_count(const kh_tensors *tensors);
+KH_API kh_tensor_info kh_tensors_get(const kh_tensors *tensors, size_t index);
+/* false when absent */
+KH_API bool kh_tensors_find(const kh_tensors *tensors, const char *name, kh_tensor_info *out);
+/* Value of a __metadata__ key, or NULL. */
+KH_API const char *kh_tensors_metadata(const kh_tensors *tensors, const char *key);
+/* Converts F32, F16, BF16 or F64 to float. count is the room at out. Errors: KH_E_NOT_FOUND,
+ * KH_E_SHAPE wrong count, KH_E_UNSUPPORTED dtype, KH_E_NUMERIC NaN or infinity (unless
+ * allow_nonfinite), KH_E_IO. */
+KH_API kh_status kh_tensors_read(const kh_tensors *tensors, const char *name, bool allow_nonfinite,
+                                 float *out, size_t count, kh_error *err);
+/* The same into doubles (F64 exact). */
+KH_API kh_status kh_tensors_read_f64(const kh_tensors *tensors, const char *name,
+                                     bool allow_nonfinite, double *out, size_t count,
+                                     kh_error *err);
+/* sha256 over the bytes of all files, in index order, as 64 hex digits plus NUL. */
+KH_API kh_status kh_tensors_sha256(const kh_tensors *tensors, char out[65], kh_error *err);
+
+/* One tensor to write; data are host floats. */
+typedef struct kh_tensor_out {
+    const char *name;
+    size_t rank;
+    size_t shape[8];
+    const float *data;
+} kh_tensor_out;
+/* Writes an F32 safetensors file (sorted by name, header padded to 8). keys/values: metadata pairs. */
+KH_API kh_status kh_tensors_write(const char *path, const kh_tensor_out *tensors, size_t count,
+                                  const char *const *keys, const char *const *values, size_t pairs,
+                                  kh_error *err);
+
+/* ---- hub ------------------------------------------------------------------------------------- */
+
+typedef struct kh_hub_options {
+    const char *endpoint;  /* NULL: $HF_ENDPOINT or the public hub */
+    const char *cache_dir; /* NULL: $KEYHOLE_CACHE, else $XDG_CACHE_HOME/keyhole, else ~/.cache/keyhole */
+    const char *revision;  /* NULL: "main" */
+    const char *token;     /* NULL: $HF_TOKEN or none */
+    bool force;            /* download again even when complete */
+    kh_progress_fn progress;
+    void *progress_user;
+} kh_hub_options;
+
+/* Downloads config, preprocessor and safetensors files of a hub model ("owner/name") into the cache:
+ * resumes a partial file, checks size and sha256, renames into place only when right. Writes the
+ * model's folder to out (room out_bytes). Errors: KH_E_NETWORK, KH_E_NOT_FOUND, KH_E_FORMAT checksum,
+ * KH_E_IO, KH_E_STOPPED. */
+KH_API kh_status kh_hub_pull(const char *id, const kh_hub_options *options, char *out,
+                             size_t out_bytes, kh_error *err);
+/* Folder of a model that was pulled before; KH_E_NOT_FOUND when it was not. No network. */
+KH_API kh_status kh_hub_find(const char *id, const kh_hub_options *options, char *out,
+                             size_t out_bytes, kh_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,29 @@
+/* base/file.h: whole files in, whole files out; a reader never sees half a result. */
+#ifndef KH_BASE_FILE_H
+#define KH_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* Reads a regular file (or pipe) of at most max_bytes; *out has one extra NUL byte. Free with kh_free. */
+kh_status kh_file_read(const char *path, uint64_t max_bytes, unsigned char **out, size_t *out_bytes,
+                       kh_error *err);
+
+/* Writes path.partial, flushes it to the disk, renames it over path. On failure path is untouched and
+ * the partial file is removed. A path such as /dev/stdout or /dev/full is written in place. */
+kh_status kh_file_write(const char *path, const void *bytes, size_t count, kh_error *err);
+
+kh_status kh_make_directories(const char *path, kh_error *err);
+
+bool kh_file_exists(const char *path);
+bool kh_is_directory(const char *path);
+
+/* directory + "/" + name; free with kh_free, NULL when out of memory. */
+char *kh_path_join(const char *directory, const char *name);
+/* The part after the last '/'. Points into path. */
+const char *kh_path_base(const char *path);
+
+#endif

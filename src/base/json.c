@@ -1,0 +1,65 @@
+#include "base/json.h"
+
+#include "base/text.h"
+
+#include <string.h>
+
+/* Walks the text once, outside and inside strings, without believing anything about it. */
+static kh_status prescan(const char *bytes, size_t count, kh_json_limits limits, const char *what,
+                         kh_error *err) {
+    size_t depth = 0, values = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < count; i++) {
+        const char c = bytes[i];
+        if (c == '\0') return kh_fail(err, KH_E_FORMAT, "%s: NUL byte at offset %zu", what, i);
+        if (in_string) {
+            if (c == '\\') i++;
+            else if (c == '"') in_string = false;
+            continue;
+        }
+        if (c == '"') in_string = true;
+        if (c == '{' || c == '[') {
+            depth++;
+            values++;
+            if (depth > limits.max_depth)
+                return kh_fail(err, KH_E_LIMIT, "%s: JSON nested deeper than %zu levels", what,
+                               limits.max_depth);
+        }
+        if ((c == '}' || c == ']') && depth > 0) depth--;
+        if (c == ',') values++;
+        if (values > limits.max_values)
+            return kh_fail(err, KH_E_LIMIT, "%s: more than %zu JSON values", what,
+                           limits.max_values);
+    }
+    return KH_OK;
+}
+
+kh_status kh_json_parse_object(const char *bytes, size_t count, kh_json_limits limits,
+                               const char *what, json_t **out, kh_error *err) {
+    *out = NULL;
+    if (!kh_utf8_valid(bytes, count))
+        return kh_fail(err, KH_E_FORMAT, "%s: not valid UTF-8", what);
+    KH_TRY(prescan(bytes, count, limits, what, err));
+    json_error_t where;
+    json_t *root = json_loadb(bytes, count, JSON_REJECT_DUPLICATES, &where);
+    if (!root) {
+        char shown[KH_SHOWN_BYTES];
+        return kh_fail(err, KH_E_FORMAT, "%s: not valid JSON, line %d column %d: %s", what,
+                       where.line, where.column,
+                       kh_shown(where.text, strlen(where.text), shown, sizeof shown));
+    }
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return kh_fail(err, KH_E_FORMAT, "%s: the JSON text is not an object", what);
+    }
+    *out = root;
+    return KH_OK;
+}
+
+bool kh_json_size(const json_t *value, size_t *out) {
+    if (!json_is_integer(value)) return false;
+    const json_int_t number = json_integer_value(value);
+    if (number < 0) return false;
+    *out = (size_t)number;
+    return true;
+}
