@@ -6,6 +6,8 @@
 #include "keyhole/compute.h"
 #include "keyhole/figure.h"
 #include "keyhole/io.h"
+#include "keyhole/lens.h"
+#include "keyhole/store.h"
 #include "keyhole/vit.h"
 
 #endif

@@ -1,0 +1,99 @@
+/* keyhole/store.h: result files: CSV tables, .npy arrays, manifest.json.
+ *
+ * Every file is written beside its name and renamed into place only when complete and on the disk, so
+ * a reader finds the old file or the whole new one. A full disk is reported and leaves nothing behind.
+ * A path that exists and is no regular file (/dev/stdout, a pipe) is written in place. */
+#ifndef KEYHOLE_STORE_H
+#define KEYHOLE_STORE_H
+
+#include "keyhole/base.h"
+#include "keyhole/vit.h" /* kh_model_info: a plain record */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- numbers as text --------------------------------------------------------------------------- */
+
+/* Shortest fixed formats that read back as the same number: %.9g and %.17g, "nan", "inf", "-inf",
+ * always with a point. room >= 32. Returns out. */
+KH_API char *kh_store_f32(float value, char *out, size_t room);
+KH_API char *kh_store_f64(double value, char *out, size_t room);
+
+/* ---- CSV (RFC 4180; lines end in LF) ----------------------------------------------------------- */
+
+/* A table being written. The first failure is kept; cells and rows after it do nothing, and close
+ * reports it. Cells are quoted when they need it. */
+typedef struct kh_csv kh_csv;
+
+/* Writes the header row. Errors: KH_E_IO, KH_E_NOT_FOUND no such folder, KH_E_MEMORY. */
+KH_API kh_status kh_store_csv_open(const char *path, const char *const *columns, size_t count,
+                                   kh_csv **out, kh_error *err);
+KH_API void kh_store_csv_text(kh_csv *csv, const char *text); /* NULL: an empty cell */
+KH_API void kh_store_csv_size(kh_csv *csv, size_t value);
+KH_API void kh_store_csv_i64(kh_csv *csv, int64_t value);
+KH_API void kh_store_csv_f32(kh_csv *csv, float value);
+KH_API void kh_store_csv_f64(kh_csv *csv, double value);
+/* Ends the row; a row with more or fewer cells than columns is KH_E_SHAPE at close. */
+KH_API void kh_store_csv_end(kh_csv *csv);
+/* Flushes and renames into place, or removes what was written. Frees csv either way. */
+KH_API kh_status kh_store_csv_close(kh_csv *csv, kh_error *err);
+/* Removes what was written and frees; NULL is fine. */
+KH_API void kh_store_csv_abort(kh_csv *csv);
+
+/* ---- .npy (version 1.0, little-endian, C order) ------------------------------------------------ */
+
+typedef enum kh_npy_type {
+    KH_NPY_F32, /* '<f4' */
+    KH_NPY_F64, /* '<f8' */
+    KH_NPY_I32, /* '<i4' */
+    KH_NPY_I64, /* '<i8' */
+    KH_NPY_U8   /* '|u1' */
+} kh_npy_type;
+
+/* rank <= 8. Errors: KH_E_ARG rank; KH_E_LIMIT shape overflows; KH_E_IO, KH_E_MEMORY. */
+KH_API kh_status kh_store_npy(const char *path, kh_npy_type type, const size_t *shape, size_t rank,
+                              const void *data, kh_error *err);
+
+/* The same in pieces. */
+typedef struct kh_npy kh_npy;
+KH_API kh_status kh_store_npy_open(const char *path, kh_npy_type type, const size_t *shape,
+                                   size_t rank, kh_npy **out, kh_error *err);
+/* `elements` more of them; the first failure is kept for close. */
+KH_API void kh_store_npy_add(kh_npy *npy, const void *data, size_t elements);
+/* KH_E_SHAPE when the elements do not fill the shape exactly. Frees npy either way. */
+KH_API kh_status kh_store_npy_close(kh_npy *npy, kh_error *err);
+KH_API void kh_store_npy_abort(kh_npy *npy);
+
+/* ---- manifest.json ----------------------------------------------------------------------------- */
+
+/* What a result was made from and how. Keys with dots nest: "model.tag". Order of keys is kept. The
+ * first failure is kept for write. */
+typedef struct kh_manifest kh_manifest;
+
+/* Starts with {"format": 1, "keyhole": version, "analysis": analysis}. */
+KH_API kh_status kh_store_manifest_create(const char *analysis, kh_manifest **out, kh_error *err);
+KH_API void kh_store_manifest_text(kh_manifest *manifest, const char *key, const char *text);
+KH_API void kh_store_manifest_size(kh_manifest *manifest, const char *key, uint64_t value);
+KH_API void kh_store_manifest_i64(kh_manifest *manifest, const char *key, int64_t value);
+KH_API void kh_store_manifest_f64(kh_manifest *manifest, const char *key, double value); /* null if not finite */
+KH_API void kh_store_manifest_bool(kh_manifest *manifest, const char *key, bool value);
+KH_API void kh_store_manifest_texts(kh_manifest *manifest, const char *key,
+                                    const char *const *texts, size_t count);
+KH_API void kh_store_manifest_f64s(kh_manifest *manifest, const char *key, const double *values,
+                                   size_t count);
+/* Everything a reader needs to load the same model and prepare the same input: under "model" (source,
+ * sha256, architecture, tag, sizes) and "preprocess". */
+KH_API void kh_store_manifest_model(kh_manifest *manifest, const kh_model_info *info);
+/* Appends to "files": {"name", "shape" (rank 0: none), "meaning"}. */
+KH_API void kh_store_manifest_file(kh_manifest *manifest, const char *name, const size_t *shape,
+                                   size_t rank, const char *meaning);
+/* Writes indented JSON with a newline at the end; the manifest stays usable. */
+KH_API kh_status kh_store_manifest_write(const kh_manifest *manifest, const char *path,
+                                         kh_error *err);
+KH_API void kh_store_manifest_free(kh_manifest *manifest);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
