@@ -2,15 +2,18 @@
 """Record the reference numbers of keyhole's tests with PyTorch, timm, transformers and Pillow.
 
     python3 -m venv ../golden-venv && ../golden-venv/bin/pip install -r tools/requirements.txt
-    ../golden-venv/bin/python tools/record_golden.py all
+    ../golden-venv/bin/python tools/record_golden.py all --photos FOLDER
 
-Subcommands: timm, variants, hf, images, full, all. Everything lands in tests/data/golden."""
+Subcommands: timm, variants, hf, images, full, registry, readme, all. Everything lands in tests/data/golden."""
 
 import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+STEPS = ("timm", "variants", "hf", "images", "full", "registry", "readme")
 
 
 def library_versions():
@@ -27,7 +30,7 @@ def library_versions():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["timm", "variants", "hf", "images", "full", "all"])
+    parser.add_argument("what", choices=[*STEPS, "all"])
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent / "tests/data/golden")
     parser.add_argument("--photos", type=Path, help="folder of photographs for preprocess.json (images)")
     parser.add_argument("--threads", type=int, default=1)
@@ -37,7 +40,7 @@ def main():
     torch.set_num_threads(args.threads)
     versions = library_versions()
     print(versions["recorded_with"])
-    wanted = ("timm", "variants", "hf", "images", "full") if args.what == "all" else (args.what,)
+    wanted = STEPS if args.what == "all" else (args.what,)
     for what in wanted:
         print(what)
         if what == "timm":
@@ -60,6 +63,14 @@ def main():
             import golden_images
 
             golden_images.record(args.out, versions, args.photos)
+        elif what == "registry":
+            import golden_registry
+
+            golden_registry.record(args.out, versions)
+        elif what == "readme":
+            import golden_readme
+
+            golden_readme.record(args.out, versions)
 
 
 if __name__ == "__main__":
