@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -99,37 +100,62 @@ static kh_status write_all(int fd, const char *path, const void *bytes, size_t c
     return KH_OK;
 }
 
-static kh_status write_in_place(const char *path, const void *bytes, size_t count, kh_error *err) {
-    const int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return fail_io(err, "open", path);
-    kh_status status = write_all(fd, path, bytes, count, err);
-    if (close(fd) != 0 && !status) status = fail_io(err, "write", path);
+kh_status kh_file_begin(kh_file_writer *writer, const char *path, kh_error *err) {
+    static atomic_uint serial; /* threads may write the same path; the last rename wins */
+    *writer = (kh_file_writer){.fd = -1};
+    struct stat info;
+    const bool in_place =
+        stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+    kh_text partial = {0};
+    kh_text_addf(&partial, "%s.%ld.%u.partial", path, (long)getpid(),
+                 atomic_fetch_add(&serial, 1u));
+    writer->path = kh_strdup(path);
+    if (partial.failed || !writer->path) {
+        kh_text_clear(&partial);
+        kh_free(writer->path);
+        writer->path = NULL;
+        return kh_fail(err, KH_E_MEMORY, "no memory for a file name");
+    }
+    if (in_place) {
+        writer->fd = open(path, O_WRONLY | O_CLOEXEC);
+        kh_text_clear(&partial);
+    } else {
+        writer->fd = open(partial.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        writer->partial = partial.data;
+    }
+    if (writer->fd >= 0) return KH_OK;
+    const kh_status status = fail_io(err, in_place ? "open" : "create", path);
+    (void)kh_file_end(writer, false, NULL);
+    return status;
+}
+
+kh_status kh_file_put(kh_file_writer *writer, const void *bytes, size_t count, kh_error *err) {
+    return write_all(writer->fd, writer->path, bytes, count, err);
+}
+
+kh_status kh_file_end(kh_file_writer *writer, bool keep, kh_error *err) {
+    kh_status status = KH_OK;
+    if (writer->fd >= 0) {
+        const char *path = writer->path;
+        if (keep && writer->partial && fsync(writer->fd) != 0 && errno != EINVAL)
+            status = fail_io(err, "flush", path);
+        if (close(writer->fd) != 0 && keep && !status) status = fail_io(err, "close", path);
+        if (writer->partial && keep && !status && rename(writer->partial, path) != 0)
+            status = fail_io(err, "replace", path);
+        if (writer->partial && (!keep || status)) (void)unlink(writer->partial);
+    }
+    kh_free(writer->partial);
+    kh_free(writer->path);
+    *writer = (kh_file_writer){.fd = -1};
     return status;
 }
 
 kh_status kh_file_write(const char *path, const void *bytes, size_t count, kh_error *err) {
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
-        return write_in_place(path, bytes, count, err);
-    kh_text partial = {0};
-    kh_text_addf(&partial, "%s.%ld.partial", path, (long)getpid());
-    if (partial.failed) {
-        kh_text_clear(&partial);
-        return kh_fail(err, KH_E_MEMORY, "no memory for a file name");
-    }
-    kh_status status = KH_OK;
-    const int fd = open(partial.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        status = fail_io(err, "create", path);
-    } else {
-        status = write_all(fd, path, bytes, count, err);
-        if (!status && fsync(fd) != 0 && errno != EINVAL) status = fail_io(err, "flush", path);
-        if (close(fd) != 0 && !status) status = fail_io(err, "close", path);
-        if (!status && rename(partial.data, path) != 0) status = fail_io(err, "replace", path);
-        if (status) (void)unlink(partial.data);
-    }
-    kh_text_clear(&partial);
-    return status;
+    kh_file_writer writer;
+    KH_TRY(kh_file_begin(&writer, path, err));
+    const kh_status put = kh_file_put(&writer, bytes, count, err);
+    const kh_status end = kh_file_end(&writer, !put, put ? NULL : err);
+    return put ? put : end;
 }
 
 kh_status kh_make_directories(const char *path, kh_error *err) {

@@ -16,6 +16,18 @@ kh_status kh_file_read(const char *path, uint64_t max_bytes, unsigned char **out
  * the partial file is removed. A path such as /dev/stdout or /dev/full is written in place. */
 kh_status kh_file_write(const char *path, const void *bytes, size_t count, kh_error *err);
 
+/* The same in pieces, for files too large to hold: begin, put..., then end (which flushes and renames
+ * when keep is true, and removes the partial file when keep is false or anything failed). */
+typedef struct kh_file_writer {
+    char *path;
+    char *partial; /* NULL: written in place */
+    int fd;
+} kh_file_writer;
+
+kh_status kh_file_begin(kh_file_writer *writer, const char *path, kh_error *err);
+kh_status kh_file_put(kh_file_writer *writer, const void *bytes, size_t count, kh_error *err);
+kh_status kh_file_end(kh_file_writer *writer, bool keep, kh_error *err);
+
 kh_status kh_make_directories(const char *path, kh_error *err);
 
 bool kh_file_exists(const char *path);
