@@ -129,6 +129,10 @@ typedef struct kh_backend {
     void (*linear)(kh_ctx *ctx, const kh_linear_args *args);
     void (*linear_backward)(kh_ctx *ctx, const kh_linear_backward_args *args);
     void (*mlp)(kh_ctx *ctx, const kh_mlp_args *args);
+    /* Reserves scratch for both attention ops up to these sizes; false when out of memory. At least
+     * 1024 tokens of 128 are reserved from the start. Larger ones that were not reserved here are
+     * reserved at the first call; if memory fails then, the output is NaN. */
+    bool (*reserve_attention)(kh_ctx *ctx, size_t tokens, size_t head_dim);
     void (*attention)(kh_ctx *ctx, const kh_attention_args *args);
     void (*attention_backward)(kh_ctx *ctx, const kh_attention_backward_args *args);
 
