@@ -6,7 +6,9 @@ cd "${1:-$(dirname "$0")/..}" || exit 2
 allowed() {
     case "$1" in
     base) echo "base" ;;
-    io | compute | figure | store | diorama) [ "$1" = diorama ] && echo "io base" || echo "$1 base" ;;
+    store) echo "store base vit" ;; # vit: public record types only
+    io | compute | figure) echo "$1 base" ;;
+    diorama) echo "diorama io base" ;;
     vit) echo "vit compute io base" ;;
     lens | dream) echo "$1 vit compute io base" ;;
     annotate) echo "annotate lens vit compute io base" ;;
