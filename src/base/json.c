@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* Walks the text once, outside and inside strings, without believing anything about it. */
@@ -41,7 +42,14 @@ kh_status kh_json_parse_object(const char *bytes, size_t count, kh_json_limits l
         return kh_fail(err, KH_E_FORMAT, "%s: not valid UTF-8", what);
     KH_TRY(prescan(bytes, count, limits, what, err));
     json_error_t where;
+    errno = 0;
     json_t *root = json_loadb(bytes, count, JSON_REJECT_DUPLICATES, &where);
+    /* Jansson reports a failed allocation without words, as a syntax error, or not at all (a name
+     * loses a character); malloc itself tells the truth */
+    if (errno == ENOMEM || (!root && where.text[0] == '\0')) {
+        json_decref(root);
+        return kh_fail(err, KH_E_MEMORY, "%s: no memory to read the JSON text", what);
+    }
     if (!root) {
         char shown[KH_SHOWN_BYTES];
         return kh_fail(err, KH_E_FORMAT, "%s: not valid JSON, line %d column %d: %s", what,

@@ -35,6 +35,18 @@ typedef struct place {
     kh_error *err;
 } place;
 
+/* What people have instead of weights, by its first bytes. */
+static const char *other_kind(const unsigned char *prefix) {
+    if (memcmp(prefix, "version ", 8) == 0)
+        return "it looks like a Git LFS pointer; fetch the real file with 'git lfs pull'";
+    if (memcmp(prefix, "PK\003\004", 4) == 0 || memcmp(prefix, "\200\002", 2) == 0)
+        return "it looks like a PyTorch pickle; convert it to safetensors";
+    if (memcmp(prefix, "<!DOCTYP", 8) == 0 || memcmp(prefix, "<!doctyp", 8) == 0 ||
+        memcmp(prefix, "<html", 5) == 0)
+        return "it looks like a web page";
+    return "it is another kind of file, or truncated";
+}
+
 kh_status kh_tensor_header_length(const unsigned char *prefix, size_t have, uint64_t file_bytes,
                                   const kh_limits *limits, const char *shown_path, size_t *out,
                                   kh_error *err) {
@@ -48,10 +60,10 @@ kh_status kh_tensor_header_length(const unsigned char *prefix, size_t have, uint
     /* the place of N first: text, a pickle or a truncated file is not "too large" */
     if (length > file_bytes - 8)
         return kh_fail(err, KH_E_FORMAT,
-                       "'%s' is not a safetensors file or is truncated: the header would be %llu "
-                       "bytes, the file has %llu after the length",
+                       "'%s' is not a safetensors file: the header would be %llu bytes, the file "
+                       "has %llu after the length; %s",
                        shown_path, (unsigned long long)length,
-                       (unsigned long long)(file_bytes - 8));
+                       (unsigned long long)(file_bytes - 8), other_kind(prefix));
     if (length > limits->max_header_bytes)
         return kh_fail(err, KH_E_LIMIT, "'%s': header of %llu bytes, the limit is %llu", shown_path,
                        (unsigned long long)length, (unsigned long long)limits->max_header_bytes);
