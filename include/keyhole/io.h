@@ -34,6 +34,10 @@ KH_API kh_status kh_image_decode(const uint8_t *bytes, size_t count,
 KH_API kh_status kh_image_read(const char *path, const kh_decode_options *options,
                                const kh_limits *limits, kh_image *out, kh_error *err);
 
+/* Writes an RGB PNG; the file appears whole or not at all. Errors: KH_E_ARG an empty image, KH_E_IO,
+ * KH_E_MEMORY. */
+KH_API kh_status kh_image_write(const char *path, const kh_image *image, kh_error *err);
+
 /* ---- preprocessing --------------------------------------------------------------------------- */
 
 typedef enum kh_filter {
