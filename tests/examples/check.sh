@@ -1,0 +1,28 @@
+#!/bin/sh
+# Runs an example and looks at what it says. Usage: check.sh NAME PROGRAM TESTS-DATA
+program=$2
+image=$3/golden/images/rgb_444.jpg
+fail() { echo "$said"; echo "$1"; exit 1; }
+case "$1" in
+top_neurons)
+    said=$("$program" random:test_vit 3 2>&1) || fail "fails"
+    [ "$(echo "$said" | grep -cE '^ *[0-9]+  b[0-5]n[0-9]+ +alignment +-?[0-9]+\.[0-9]+')" = 10 ] ||
+        fail "not ten neurons of blocks 0 to 5"
+    [ "$(echo "$said" | sed 1d | sort -k4 -rn | head -n 1)" = "$(echo "$said" | sed -n 2p)" ] ||
+        fail "the first is not the best"
+    said=$("$program" random:test_vit "no such class" 2>&1) && fail "finds a class that is not there"
+    ;;
+heatmap)
+    said=$("$program" random:test_vit "$image" 2>&1) || fail "fails"
+    # 160 px in patches of 16: 10 x 10, two characters each
+    [ "$(echo "$said" | grep -cE '^[ .:=+*#%@-]{20}$')" = 10 ] || fail "not a 10 x 10 map"
+    echo "$said" | grep -q '@@' || fail "the brightest patch is missing"
+    said=$("$program" random:test_vit no-such-picture.jpg 2>&1) && fail "reads a missing picture"
+    ;;
+esac
+case "$said" in
+"$1: "?*) ;;
+*) fail "no message" ;;
+esac
+said=$("$program" 2>&1)
+[ $? = 2 ] || fail "no usage"
