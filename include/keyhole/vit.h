@@ -44,6 +44,7 @@ typedef struct kh_model_info {
     double norm_eps;
     kh_pool_kind pool;
     bool head_is_indirect; /* E acts behind an attention pool: projecting tokens is not meaningful */
+    bool head_is_projection; /* CLIP: the head maps into a text space, its rows are not classes */
     uint64_t parameters;
     double forward_gflop;  /* per image, 2 FLOP per multiply-add, whole forward */
     kh_preprocess preprocess;

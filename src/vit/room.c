@@ -1,1 +1,0 @@
-/* the first file of this room replaces this one */ typedef int kh_vit_room;
