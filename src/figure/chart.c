@@ -53,6 +53,15 @@ static void widen(double *low, double *high, bool is_log) {
     }
 }
 
+/* The next multiple of step in step's direction; a value just past a multiple keeps a short way, so
+ * that a few hundredths below zero do not cost a whole step of empty paper. */
+static double round_outwards(double value, double step) {
+    const double steps = value / step; /* grows outwards */
+    const double inner = floor(steps + 1e-9);
+    if (steps - inner < 1e-9) return inner * step;
+    return (steps - inner < 0.12 ? inner + 0.15 : inner + 1) * step;
+}
+
 kh_range kh_range_make(const kh_figure_axis *axis, kh_extent extent, size_t wanted_ticks,
                        bool is_whole, bool is_rounded) {
     const bool is_given = axis->low < axis->high;
@@ -70,8 +79,8 @@ kh_range kh_range_make(const kh_figure_axis *axis, kh_extent extent, size_t want
     }
     if (is_rounded && !is_given) {
         const double step = kh_ticks_step(range.low, range.high, wanted_ticks, is_whole);
-        range.low = floor(range.low / step + 1e-9) * step;
-        range.high = ceil(range.high / step - 1e-9) * step;
+        range.low = round_outwards(range.low, -step);
+        range.high = round_outwards(range.high, step);
     }
     range.ticks = kh_ticks_linear(range.low, range.high, wanted_ticks, is_whole);
     return range;

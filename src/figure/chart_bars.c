@@ -40,8 +40,13 @@ static void draw_values(kh_letters *letters, cairo_t *cr, const bar_chart *data,
                 const double x =
                     area.x + pitch * ((double)g + (1 - GROUP_SHARE) / 2) + slot * ((double)s + 0.5);
                 const double y = kh_chart_y(&data->chart, area, v);
-                kh_letters_draw(letters, cr, &kh_style_small, x,
-                                v < 0 ? y + kh_style_small.size + 1 : y - 4, 0.5, text);
+                const double baseline = v < 0 ? y + kh_style_small.size + 1 : y - 4;
+                if (bars->band_low) { /* readable on the band's edge */
+                    kh_set_rgb(cr, 0xffffff, 0.85);
+                    cairo_rectangle(cr, x - w / 2 - 2, baseline - 9, w + 4, 11);
+                    cairo_fill(cr);
+                }
+                kh_letters_draw(letters, cr, &kh_style_small, x, baseline, 0.5, text);
             }
 }
 
@@ -133,7 +138,8 @@ static kh_extent bars_extent(const kh_figure_bars *bars) {
     const size_t missing = extent.missing;
     kh_extent_add_all(&extent, bars->band_high, bars->groups);
     extent.missing = missing;
-    if (extent.low <= extent.high && !extent.is_log) { /* bars stand on zero */
+    if (extent.low <= extent.high && extent.is_log) extent.low *= 0.7; /* the least is seen too */
+    if (extent.low <= extent.high && !extent.is_log) {                 /* bars stand on zero */
         extent.low = fmin(extent.low, 0);
         extent.high = fmax(extent.high, 0);
         if (bars->show_values) extent.high *= 1.05;

@@ -25,7 +25,7 @@ static uint32_t colour(const histogram_chart *data, size_t series) {
 static void trace(const histogram_chart *data, cairo_t *cr, size_t series, kh_box area) {
     const kh_extent probe = {.is_log = data->chart.y.is_log};
     const double step = (data->high - data->low) / (double)data->bins;
-    const double bottom = area.y + area.height;
+    const double bottom = area.y + area.height + 3; /* the outline of the floor is clipped */
     cairo_move_to(cr, kh_chart_x(&data->chart, area, data->low), bottom);
     for (size_t i = 0; i < data->bins; i++) {
         const double h = data->heights[series * data->bins + i];
@@ -123,7 +123,7 @@ static bool keep_histogram(kh_figure *figure, const kh_figure_histogram *from,
     kh_extent y = kh_extent_make(&from->y);
     kh_extent_add_all(&y, data->heights, data->series * data->bins);
     y.missing = 0; /* an empty bin on a log axis is simply empty */
-    if (y.low <= y.high && !y.is_log) y.low = 0;
+    if (y.low <= y.high) y.low = y.is_log ? y.low * 0.7 : 0; /* the smallest bar has a height */
     const kh_extent x = {from->low, from->high, 0, false};
     data->chart.x = kh_range_make(&from->x, x, 7, false, false);
     data->chart.y = kh_range_make(&from->y, y, 5, !from->is_share, true);

@@ -147,6 +147,17 @@ static bool keep_keys(kh_figure *figure, line_chart *data) {
     return true;
 }
 
+/* Ranks begin at 1, which no round step meets: name the first whole number as well. */
+static void add_first_tick(kh_range *x) {
+    kh_ticks *ticks = &x->ticks;
+    if (ticks->count < 2 || ticks->count == KH_TICKS_MAX || fabs(x->low - nearbyint(x->low)) > 1e-9)
+        return;
+    if (ticks->at[0] - x->low < 0.45 * (ticks->at[1] - ticks->at[0])) return;
+    memmove(ticks->at + 1, ticks->at, ticks->count * sizeof ticks->at[0]);
+    ticks->at[0] = x->low;
+    ticks->count++;
+}
+
 static bool keep_lines(kh_figure *figure, const kh_figure_lines *lines, line_chart *data) {
     kh_figure_line *copy = kh_page_keep(figure, NULL, lines->line_count, sizeof *copy);
     kh_extent x = kh_extent_make(&lines->x), y = kh_extent_make(&lines->y);
@@ -165,6 +176,7 @@ static bool keep_lines(kh_figure *figure, const kh_figure_lines *lines, line_cha
     data->chart.missing = y.missing + x.missing;
     data->chart.x = kh_range_make(&lines->x, x, 8, lines->is_x_integer, false);
     data->chart.y = kh_range_make(&lines->y, y, 5, false, true);
+    if (lines->is_x_integer && !lines->x.is_log) add_first_tick(&data->chart.x);
     return kh_chart_keep(figure, &data->chart, lines->title, &lines->x, &lines->y, lines->width,
                          lines->height) &&
            keep_keys(figure, data);

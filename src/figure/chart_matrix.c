@@ -162,7 +162,7 @@ static void matrix_draw(kh_letters *letters, cairo_t *cr, const void *opaque, kh
     if (m->x_label)
         kh_letters_draw_fit(letters, cr, &kh_style_body, x0 + wide / 2,
                             y0 + high + data->bottom - 3, 0.5, fmax(wide, 160), m->x_label);
-    const kh_box bar = {x0 - 26, y0 + high + data->bottom + 10, kh_colour_bar_width(&m->scale),
+    const kh_box bar = {x0, y0 + high + data->bottom + 10, kh_colour_bar_width(&m->scale),
                         kh_colour_bar_height(&m->scale)};
     kh_colour_bar_draw(letters, cr, &m->scale, bar);
     if (data->missing == 0) return;

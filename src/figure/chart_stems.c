@@ -62,6 +62,8 @@ static void stems_draw(kh_letters *letters, cairo_t *cr, const void *opaque, kh_
     }
     cairo_stroke(cr);
     cairo_restore(cr);
+    if (data->chart.y.low < 0)
+        kh_fill_box(cr, 0x555555, area.x, floor(zero), area.x + area.width, floor(zero) + 1);
     kh_set_rgb(cr, kh_hues[1], 1);
     for (size_t i = 0; i < data->top_count; i++) {
         cairo_arc(cr, kh_chart_x(&data->chart, area, (double)data->top[i]),

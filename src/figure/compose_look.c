@@ -100,6 +100,13 @@ static bool has_frames(const kh_figure_look *look) {
     return false;
 }
 
+static bool has_picture_frames(const kh_figure_look *look) {
+    for (size_t r = 0; r < look->row_count; r++)
+        if (look->rows[r].frame == KH_FRAME_GOOD || look->rows[r].frame == KH_FRAME_BAD)
+            return true;
+    return false;
+}
+
 static kh_status look_add(kh_figure *figure, const kh_figure_look *look, const look_parts *parts,
                           kh_error *err) {
     const size_t side = look->cell ? look->cell : look->width;
@@ -126,12 +133,18 @@ static kh_status look_add(kh_figure *figure, const kh_figure_look *look, const l
         .scales = &shared,
         .scale_count = look->is_shared && first ? 1 : 0};
     KH_TRY(kh_figure_add_grid(figure, &grid, err));
-    if (!has_frames(look)) return KH_OK;
-    return kh_figure_add_note(
-        figure,
-        "Frames of the maps: solid green where the value vector speaks most for the row's own "
-        "class, dashed orange where it speaks more for another class.",
-        err);
+    const bool has_good = has_picture_frames(look), has_map = has_frames(look);
+    if (!has_good && !has_map) return KH_OK;
+    const char *note = kh_compose_text(
+        figure, "%s%s%s",
+        has_good ? "Frames of pictures: solid green, the prediction is right; dashed orange, it is "
+                   "wrong."
+                 : "",
+        has_good && has_map ? "\n" : "",
+        has_map ? "Frames of maps: solid green, the value vector speaks most for the row's own "
+                  "class; dashed orange, more for another class."
+                : "");
+    return note ? kh_figure_add_note(figure, note, err) : kh_page_no_memory(err);
 }
 
 kh_status kh_figure_look_grid(const kh_figure_look *look, kh_figure **out, kh_error *err) {
@@ -141,7 +154,8 @@ kh_status kh_figure_look_grid(const kh_figure_look *look, kh_figure **out, kh_er
     *out = NULL;
     KH_TRY(look_check(look, err));
     (void)snprintf(subtitle, sizeof subtitle,
-                   "Left: the picture. Then, by rank, where on it the key neurons fire whose value "
+                   "Left: the class looked for and the picture. Then, by rank, where on it the key "
+                   "neurons fire whose value "
                    "vectors align best with the class. Heat is the %s of each image patch; %s is "
                    "the alignment, a max the largest coefficient on the picture. %s",
                    or_else(look->value_name, "memory coefficient a"),

@@ -243,7 +243,7 @@ static size_t take_line(kh_letters *letters, const kh_style *style, const char *
     }
     size_t end = at;
     const bool is_cut = text[at] && text[at] != '\n';
-    if (is_cut && best > 0 && !(is_last && best * 2 < at)) end = best;
+    if (is_cut && best > 0 && !is_last) end = best;
     size_t shown = end;
     while (shown > 0 && text[shown - 1] == ' ')
         shown--;

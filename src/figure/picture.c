@@ -6,16 +6,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A Cairo image of RGB bytes; in an error state when out of memory. */
-static cairo_surface_t *surface_of(const uint8_t *rgb, size_t width, size_t height) {
+/* A Cairo image of RGB bytes, brought to [to_height, to_width] by repeating pixels; in an error
+ * state when out of memory. */
+static cairo_surface_t *surface_of(const uint8_t *rgb, size_t width, size_t height, size_t to_width,
+                                   size_t to_height) {
     cairo_surface_t *surface =
-        cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
+        cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)to_width, (int)to_height);
     unsigned char *pixels = cairo_image_surface_get_data(surface);
     if (!pixels) return surface;
     const size_t stride = (size_t)cairo_image_surface_get_stride(surface);
-    for (size_t y = 0; y < height; y++)
-        for (size_t x = 0; x < width; x++) {
-            const uint8_t *from = rgb + (y * width + x) * 3;
+    for (size_t y = 0; y < to_height; y++)
+        for (size_t x = 0; x < to_width; x++) {
+            const uint8_t *from = rgb + (y * height / to_height * width + x * width / to_width) * 3;
             const uint32_t word =
                 0xff000000u | (uint32_t)from[0] << 16 | (uint32_t)from[1] << 8 | from[2];
             memcpy(pixels + y * stride + x * 4, &word, 4); /* native byte order, as Cairo wants */
@@ -24,19 +26,22 @@ static cairo_surface_t *surface_of(const uint8_t *rgb, size_t width, size_t heig
     return surface;
 }
 
+/* Enlarged squares are made here and not by the viewer, because SVG viewers blur. */
 void kh_picture_draw(cairo_t *cr, const uint8_t *rgb, size_t width, size_t height, kh_box box,
                      bool is_smooth) {
-    cairo_surface_t *surface = surface_of(rgb, width, height);
-    const double sx = box.width / (double)width, sy = box.height / (double)height;
-    const bool is_larger = sx >= 1 && sy >= 1;
+    const bool is_larger = box.width >= (double)width && box.height >= (double)height;
+    const bool is_squares = is_larger && !is_smooth;
+    const size_t to_width = is_squares ? (size_t)box.width : width;
+    const size_t to_height = is_squares ? (size_t)box.height : height;
+    cairo_surface_t *surface = surface_of(rgb, width, height, to_width, to_height);
     cairo_save(cr);
     cairo_rectangle(cr, box.x, box.y, box.width, box.height);
     cairo_clip(cr);
     cairo_translate(cr, box.x, box.y);
-    cairo_scale(cr, sx, sy);
+    cairo_scale(cr, box.width / (double)to_width, box.height / (double)to_height);
     cairo_set_source_surface(cr, surface, 0, 0);
     cairo_pattern_set_filter(cairo_get_source(cr),
-                             is_larger && !is_smooth ? CAIRO_FILTER_NEAREST : CAIRO_FILTER_GOOD);
+                             is_squares ? CAIRO_FILTER_NEAREST : CAIRO_FILTER_GOOD);
     cairo_pattern_set_extend(cairo_get_source(cr), CAIRO_EXTEND_PAD);
     cairo_paint(cr);
     cairo_restore(cr);
@@ -63,7 +68,7 @@ void kh_hatch(cairo_t *cr, kh_box box) {
 
 #define BAR_WIDTH  320.0
 #define BAR_HEIGHT 12.0
-#define BAR_SIDE   26.0 /* room for half a number at each end */
+#define BAR_SIDE   26.0 /* room for half a number at the right end; the left one hangs out */
 
 static bool is_drawable(const kh_figure_scale *scale) {
     return isfinite(scale->low) && isfinite(scale->high);
@@ -88,7 +93,7 @@ static void draw_strip(cairo_t *cr, const kh_figure_scale *scale, kh_box box) {
 
 double kh_colour_bar_width(const kh_figure_scale *scale) {
     (void)scale;
-    return BAR_WIDTH + 2 * BAR_SIDE;
+    return BAR_WIDTH + BAR_SIDE;
 }
 
 double kh_colour_bar_height(const kh_figure_scale *scale) {
@@ -96,7 +101,17 @@ double kh_colour_bar_height(const kh_figure_scale *scale) {
            kh_line_height(&kh_style_body);
 }
 
-/* Ticks, and the two ends where no tick is near. */
+/* The value at one end of the bar, where it fits between `from` and `to`. */
+static void draw_bar_end(kh_letters *letters, cairo_t *cr, double value, double x, double baseline,
+                         double from, double to) {
+    char text[KH_NUMBER_ROOM];
+    (void)kh_number_short(value, 3, text);
+    const double half = kh_letters_width(letters, &kh_style_body, text, strlen(text)) / 2;
+    if (x - half < from + 6 || x + half > to - 6) return;
+    kh_letters_draw(letters, cr, &kh_style_body, x, baseline, 0.5, text);
+}
+
+/* Round numbers along the bar, and the two ends where no round number is near. */
 static void draw_bar_numbers(kh_letters *letters, cairo_t *cr, const kh_figure_scale *scale,
                              kh_box strip) {
     char text[KH_NUMBER_ROOM];
@@ -111,6 +126,7 @@ static void draw_bar_numbers(kh_letters *letters, cairo_t *cr, const kh_figure_s
         return;
     }
     const kh_ticks ticks = kh_ticks_linear(scale->low, scale->high, 6, false);
+    double first = INFINITY, last = -INFINITY; /* px that tick numbers cover */
     for (size_t i = 0; i < ticks.count; i++) {
         const double share = (ticks.at[i] - scale->low) / (scale->high - scale->low);
         const double x = strip.x + share * strip.width;
@@ -119,7 +135,12 @@ static void draw_bar_numbers(kh_letters *letters, cairo_t *cr, const kh_figure_s
         cairo_fill(cr);
         kh_letters_draw(letters, cr, &kh_style_body, x, baseline, 0.5,
                         kh_tick_text(&ticks, i, text));
+        const double half = kh_letters_width(letters, &kh_style_body, text, strlen(text)) / 2;
+        first = fmin(first, x - half);
+        last = fmax(last, x + half);
     }
+    draw_bar_end(letters, cr, scale->low, strip.x, baseline, -INFINITY, first);
+    draw_bar_end(letters, cr, scale->high, strip.x + strip.width, baseline, last, INFINITY);
 }
 
 void kh_colour_bar_draw(kh_letters *letters, cairo_t *cr, const kh_figure_scale *scale,
@@ -132,26 +153,42 @@ void kh_colour_bar_draw(kh_letters *letters, cairo_t *cr, const kh_figure_scale 
                        scale->unit ? ")" : "");
         char clean[sizeof label];
         (void)kh_letters_clean(label, clean, sizeof clean);
-        kh_letters_draw_fit(letters, cr, &kh_style_body, box.x + BAR_SIDE,
-                            box.y + kh_style_body.size, 0, box.width - BAR_SIDE, clean);
+        kh_letters_draw_fit(letters, cr, &kh_style_body, box.x, box.y + kh_style_body.size, 0,
+                            box.width, clean);
         y = box.y + kh_line_height(&kh_style_body) + 4;
     }
-    const kh_box strip = {box.x + BAR_SIDE, y, BAR_WIDTH, BAR_HEIGHT};
+    const kh_box strip = {box.x, y, BAR_WIDTH, BAR_HEIGHT};
     draw_strip(cr, scale, strip);
     draw_bar_numbers(letters, cr, scale, strip);
+}
+
+/* As many decimals as give the larger end three digits, so that both ends look alike. */
+static int small_decimals(const kh_figure_scale *scale) {
+    const double size = fmax(fabs(scale->low), fabs(scale->high));
+    if (!(size > 0) || !isfinite(size)) return 0;
+    const double decimals = 2 - floor(log10(size));
+    return decimals < 0 ? 0 : decimals > 5 ? 5 : (int)decimals;
+}
+
+static const char *small_number(const kh_figure_scale *scale, double value,
+                                char out[KH_NUMBER_ROOM]) {
+    const double size = fmax(fabs(scale->low), fabs(scale->high));
+    if (!(value < 0 || value > 0))
+        return isnan(value) ? kh_number(value, 0, out) : strcpy(out, "0");
+    return size < 1e-3 ? kh_number_short(value, 3, out)
+                       : kh_number(value, small_decimals(scale), out);
 }
 
 void kh_small_bar_draw(kh_letters *letters, cairo_t *cr, const kh_figure_scale *scale, double x,
                        double y, double width) {
     char text[KH_NUMBER_ROOM];
-    const kh_box strip = {x + 0.5, y + 3.5, width - 1, 6};
-    const kh_box whole = {floor(strip.x) + 1, floor(strip.y), width - 2, 6};
-    draw_strip(cr, scale, whole);
-    const double baseline = y + 12 + kh_style_small.size;
+    const kh_box strip = {floor(x) + 1, floor(y) + 4, floor(width) - 2, 6};
+    draw_strip(cr, scale, strip);
+    const double baseline = strip.y + 9 + kh_style_small.size;
     kh_letters_draw(letters, cr, &kh_style_small, x, baseline, 0,
-                    kh_number_short(scale->low, 3, text));
+                    small_number(scale, scale->low, text));
     kh_letters_draw(letters, cr, &kh_style_small, x + width, baseline, 1,
-                    kh_number_short(scale->high, 3, text));
+                    small_number(scale, scale->high, text));
 }
 
 /* ---- a colour bar as an element -------------------------------------------------------------- */

@@ -18,7 +18,7 @@ double kh_colour_bar_height(const kh_figure_scale *scale);
 void kh_colour_bar_draw(kh_letters *letters, cairo_t *cr, const kh_figure_scale *scale, kh_box box);
 
 /* A small one, as wide as a picture: strip, low at its left end, high at its right end. */
-#define KH_SMALL_BAR_HEIGHT 24.0
+#define KH_SMALL_BAR_HEIGHT 26.0
 void kh_small_bar_draw(kh_letters *letters, cairo_t *cr, const kh_figure_scale *scale, double x,
                        double y, double width);
 

@@ -133,7 +133,8 @@ const char *kh_number_short(double value, int digits, char out[KH_NUMBER_ROOM]) 
 
 const char *kh_tick_text(const kh_ticks *ticks, size_t index, char out[KH_NUMBER_ROOM]) {
     const double value = ticks->at[index];
-    if (ticks->is_power && value > 0) return scientific(value, 0, out);
+    const bool is_plain = value > 0.99 && value < 10.01; /* "1", not "10⁰" */
+    if (ticks->is_power && value > 0 && !is_plain) return scientific(value, 0, out);
     if (ticks->decimals == 0) {
         const double size = fabs(value);
         if (size >= 1e7) return kh_number_short(value, 3, out);
