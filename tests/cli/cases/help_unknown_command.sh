@@ -1,0 +1,1 @@
+keyhole help sing

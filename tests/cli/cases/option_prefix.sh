@@ -1,0 +1,2 @@
+# no guessing: --top is not --topk
+keyhole align random:test_vit --top 3
