@@ -35,8 +35,8 @@ static kh_status prescan(const char *bytes, size_t count, kh_json_limits limits,
     return KH_OK;
 }
 
-kh_status kh_json_parse_object(const char *bytes, size_t count, kh_json_limits limits,
-                               const char *what, json_t **out, kh_error *err) {
+kh_status kh_json_parse(const char *bytes, size_t count, kh_json_limits limits, const char *what,
+                        json_t **out, kh_error *err) {
     *out = NULL;
     if (!kh_utf8_valid(bytes, count))
         return kh_fail(err, KH_E_FORMAT, "%s: not valid UTF-8", what);
@@ -56,12 +56,17 @@ kh_status kh_json_parse_object(const char *bytes, size_t count, kh_json_limits l
                        where.line, where.column,
                        kh_shown(where.text, strlen(where.text), shown, sizeof shown));
     }
-    if (!json_is_object(root)) {
-        json_decref(root);
-        return kh_fail(err, KH_E_FORMAT, "%s: the JSON text is not an object", what);
-    }
     *out = root;
     return KH_OK;
+}
+
+kh_status kh_json_parse_object(const char *bytes, size_t count, kh_json_limits limits,
+                               const char *what, json_t **out, kh_error *err) {
+    KH_TRY(kh_json_parse(bytes, count, limits, what, out, err));
+    if (json_is_object(*out)) return KH_OK;
+    json_decref(*out);
+    *out = NULL;
+    return kh_fail(err, KH_E_FORMAT, "%s: the JSON text is not an object", what);
 }
 
 bool kh_json_size(const json_t *value, size_t *out) {

@@ -15,7 +15,11 @@ typedef struct kh_json_limits {
     size_t max_values; /* commas plus opening brackets, a cheap upper bound of values */
 } kh_json_limits;
 
-/* `what` names the text in messages ("config.json"). The root must be an object. */
+/* `what` names the text in messages ("config.json"). */
+kh_status kh_json_parse(const char *bytes, size_t count, kh_json_limits limits, const char *what,
+                        json_t **out, kh_error *err);
+
+/* The same where the root must be an object. */
 kh_status kh_json_parse_object(const char *bytes, size_t count, kh_json_limits limits,
                                const char *what, json_t **out, kh_error *err);
 
