@@ -362,6 +362,7 @@ static bool is_ignored(const kh_sources *s, const kh_config *config, const char 
         return true;
     if (strcmp(beside, "logit_scale") == 0 || strcmp(beside, "logit_bias") == 0) return true;
     if (config->map_pool_unused && is_inside && kh_starts_with(inside, "head.")) return true;
+    if (config->pool == KH_POOL_RAW_AVG && kh_starts_with(inside, "post_layernorm.")) return true;
     /* the text tower beside an image tower */
     return kh_ends_with(s->prefix, "visual.trunk.") || kh_ends_with(s->prefix, "visual.")
                ? !kh_starts_with(beside, "visual.")
