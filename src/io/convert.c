@@ -60,35 +60,43 @@ static inline float bfloat_value(uint16_t bits) {
 }
 
 void kh_floats_from_f32(const unsigned char *bytes, size_t count, float *out) {
-    for (size_t i = 0; i < count; i++) out[i] = float_of(load_u32(bytes + 4 * i));
+    for (size_t i = 0; i < count; i++)
+        out[i] = float_of(load_u32(bytes + 4 * i));
 }
 
 void kh_floats_from_f16(const unsigned char *bytes, size_t count, float *out) {
-    for (size_t i = 0; i < count; i++) out[i] = half_value(load_u16(bytes + 2 * i));
+    for (size_t i = 0; i < count; i++)
+        out[i] = half_value(load_u16(bytes + 2 * i));
 }
 
 void kh_floats_from_bf16(const unsigned char *bytes, size_t count, float *out) {
-    for (size_t i = 0; i < count; i++) out[i] = bfloat_value(load_u16(bytes + 2 * i));
+    for (size_t i = 0; i < count; i++)
+        out[i] = bfloat_value(load_u16(bytes + 2 * i));
 }
 
 void kh_floats_from_f64(const unsigned char *bytes, size_t count, float *out) {
-    for (size_t i = 0; i < count; i++) out[i] = (float)double_of(load_u64(bytes + 8 * i));
+    for (size_t i = 0; i < count; i++)
+        out[i] = (float)double_of(load_u64(bytes + 8 * i));
 }
 
 void kh_doubles_from_f32(const unsigned char *bytes, size_t count, double *out) {
-    for (size_t i = 0; i < count; i++) out[i] = (double)float_of(load_u32(bytes + 4 * i));
+    for (size_t i = 0; i < count; i++)
+        out[i] = (double)float_of(load_u32(bytes + 4 * i));
 }
 
 void kh_doubles_from_f16(const unsigned char *bytes, size_t count, double *out) {
-    for (size_t i = 0; i < count; i++) out[i] = (double)half_value(load_u16(bytes + 2 * i));
+    for (size_t i = 0; i < count; i++)
+        out[i] = (double)half_value(load_u16(bytes + 2 * i));
 }
 
 void kh_doubles_from_bf16(const unsigned char *bytes, size_t count, double *out) {
-    for (size_t i = 0; i < count; i++) out[i] = (double)bfloat_value(load_u16(bytes + 2 * i));
+    for (size_t i = 0; i < count; i++)
+        out[i] = (double)bfloat_value(load_u16(bytes + 2 * i));
 }
 
 void kh_doubles_from_f64(const unsigned char *bytes, size_t count, double *out) {
-    for (size_t i = 0; i < count; i++) out[i] = double_of(load_u64(bytes + 8 * i));
+    for (size_t i = 0; i < count; i++)
+        out[i] = double_of(load_u64(bytes + 8 * i));
 }
 
 /* Largest magnitude as bits: an integer maximum vectorises and cannot be fooled by NaN. */

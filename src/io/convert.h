@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Every conversion but F64 to float is exact, subnormals, infinities and NaN included; F64 rounds to
- * nearest even. `bytes` need not be aligned and may not overlap out. */
+/* Every conversion but F64 to float is exact, subnormals, infinities and NaN included; F64 rounds
+ * to nearest even. `bytes` need not be aligned and may not overlap out. */
 void kh_floats_from_f32(const unsigned char *bytes, size_t count, float *out);
 void kh_floats_from_f16(const unsigned char *bytes, size_t count, float *out);
 void kh_floats_from_bf16(const unsigned char *bytes, size_t count, float *out);

@@ -34,7 +34,8 @@ static const char *show(const char *text, char out[KH_SHOWN_BYTES]) {
     return kh_shown(text, strlen(text), out, KH_SHOWN_BYTES);
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening -----------------------------------------------------------------------------------
+ */
 
 /* pread to the end of the request; a file that became shorter is an error, not a signal. */
 static kh_status read_at(const weight_file *file, uint64_t at, void *out, size_t bytes,
@@ -129,8 +130,10 @@ static kh_tensor_entry *find_entry(const kh_tensor_entry *entries, size_t count,
         const size_t mid = low + (high - low) / 2;
         const int order = strcmp(name, entries[mid].name);
         if (order == 0) return (kh_tensor_entry *)(uintptr_t)&entries[mid];
-        if (order < 0) high = mid;
-        else low = mid + 1;
+        if (order < 0)
+            high = mid;
+        else
+            low = mid + 1;
     }
     return NULL;
 }
@@ -140,8 +143,7 @@ static kh_status take_mapped(kh_tensors *t, const kh_tensor_index *index, size_t
                              kh_tensor_header *header, kh_error *err) {
     for (size_t i = 0; i < index->count; i++) {
         if (strcmp(index->lines[i].file, index->files[file]) != 0) continue;
-        kh_tensor_entry *found =
-            find_entry(header->entries, header->count, index->lines[i].tensor);
+        kh_tensor_entry *found = find_entry(header->entries, header->count, index->lines[i].tensor);
         char name[KH_SHOWN_BYTES], path[KH_SHOWN_BYTES];
         if (!found)
             return kh_fail(err, KH_E_FORMAT, "'%s': the index puts tensor '%s' here, it is absent",
@@ -162,9 +164,8 @@ static kh_status open_shard(const char *index_path, const kh_tensor_index *index
     kh_text path = {0};
     kh_text_add_bytes(&path, index_path, folder);
     kh_text_add(&path, index->files[file]);
-    kh_status status =
-        path.failed ? kh_fail(err, KH_E_MEMORY, "no memory for a path")
-                    : open_file(path.data, &t->files[file], err);
+    kh_status status = path.failed ? kh_fail(err, KH_E_MEMORY, "no memory for a path")
+                                   : open_file(path.data, &t->files[file], err);
     kh_text_clear(&path);
     char shown[KH_SHOWN_BYTES];
     if (status) return kh_error_context(err, status, "index '%s'", show(index_path, shown));
@@ -188,8 +189,8 @@ static kh_status open_shards(const char *path, const kh_limits *limits, kh_tenso
     char shown[KH_SHOWN_BYTES];
     kh_status status = kh_file_read(path, limits->max_index_bytes, &bytes, &count, err);
     if (status) return status;
-    KH_GO(kh_tensor_index_parse((const char *)bytes, count, limits, show(path, shown), &index,
-                                err));
+    KH_GO(
+        kh_tensor_index_parse((const char *)bytes, count, limits, show(path, shown), &index, err));
     t->entries = kh_calloc(index.count, sizeof *t->entries);
     t->files = kh_calloc(index.file_count, sizeof *t->files);
     if (!t->entries || !t->files) {
@@ -198,7 +199,8 @@ static kh_status open_shards(const char *path, const kh_limits *limits, kh_tenso
     }
     t->count = index.count;
     t->file_count = index.file_count;
-    for (size_t i = 0; i < t->file_count; i++) t->files[i].fd = -1;
+    for (size_t i = 0; i < t->file_count; i++)
+        t->files[i].fd = -1;
     for (size_t i = 0; i < t->file_count; i++)
         KH_GO(open_shard(path, &index, i, limits, &total, t, err));
 done:
@@ -226,7 +228,8 @@ kh_status kh_tensors_open(const char *path, const kh_limits *limits, kh_tensors 
 
 void kh_tensors_close(kh_tensors *tensors) {
     if (!tensors) return;
-    for (size_t i = 0; i < tensors->count; i++) kh_free(tensors->entries[i].name);
+    for (size_t i = 0; i < tensors->count; i++)
+        kh_free(tensors->entries[i].name);
     for (size_t i = 0; i < tensors->file_count; i++) {
         if (tensors->files[i].fd >= 0) (void)close(tensors->files[i].fd);
         kh_free(tensors->files[i].path);
@@ -237,7 +240,8 @@ void kh_tensors_close(kh_tensors *tensors) {
     kh_free(tensors);
 }
 
-/* ---- looking ----------------------------------------------------------------------------------- */
+/* ---- looking -----------------------------------------------------------------------------------
+ */
 
 static kh_tensor_info info_of(const kh_tensor_entry *entry) {
     kh_tensor_info info = {.name = entry->name,
@@ -267,7 +271,8 @@ const char *kh_tensors_metadata(const kh_tensors *tensors, const char *key) {
     return json_string_value(json_object_get(tensors->metadata, key));
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading -----------------------------------------------------------------------------------
+ */
 
 /* Small enough that the scan for NaN finds the bytes still in cache. */
 #define PIECE_BYTES ((size_t)512 << 10)
@@ -282,22 +287,31 @@ static void convert(kh_dtype_kind kind, const unsigned char *bytes, size_t count
                     output out, size_t at) {
     switch (kind) {
     case KH_DTYPE_F32:
-        if (is_double) kh_doubles_from_f32(bytes, count, out.f64 + at);
-        else kh_floats_from_f32(bytes, count, out.f32 + at);
+        if (is_double)
+            kh_doubles_from_f32(bytes, count, out.f64 + at);
+        else
+            kh_floats_from_f32(bytes, count, out.f32 + at);
         break;
     case KH_DTYPE_F16:
-        if (is_double) kh_doubles_from_f16(bytes, count, out.f64 + at);
-        else kh_floats_from_f16(bytes, count, out.f32 + at);
+        if (is_double)
+            kh_doubles_from_f16(bytes, count, out.f64 + at);
+        else
+            kh_floats_from_f16(bytes, count, out.f32 + at);
         break;
     case KH_DTYPE_BF16:
-        if (is_double) kh_doubles_from_bf16(bytes, count, out.f64 + at);
-        else kh_floats_from_bf16(bytes, count, out.f32 + at);
+        if (is_double)
+            kh_doubles_from_bf16(bytes, count, out.f64 + at);
+        else
+            kh_floats_from_bf16(bytes, count, out.f32 + at);
         break;
     case KH_DTYPE_F64:
-        if (is_double) kh_doubles_from_f64(bytes, count, out.f64 + at);
-        else kh_floats_from_f64(bytes, count, out.f32 + at);
+        if (is_double)
+            kh_doubles_from_f64(bytes, count, out.f64 + at);
+        else
+            kh_floats_from_f64(bytes, count, out.f32 + at);
         break;
-    case KH_DTYPE_OTHER: break; /* refused before */
+    case KH_DTYPE_OTHER:
+        break; /* refused before */
     }
 }
 

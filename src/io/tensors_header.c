@@ -56,14 +56,15 @@ kh_status kh_tensor_header_length(const unsigned char *prefix, size_t have, uint
                        "'%s' has %llu bytes; a safetensors file has at least 8 and a header",
                        shown_path, (unsigned long long)file_bytes);
     uint64_t length = 0;
-    for (size_t i = 0; i < 8; i++) length |= (uint64_t)prefix[i] << (8 * i);
+    for (size_t i = 0; i < 8; i++)
+        length |= (uint64_t)prefix[i] << (8 * i);
     /* the place of N first: text, a pickle or a truncated file is not "too large" */
     if (length > file_bytes - 8)
         return kh_fail(err, KH_E_FORMAT,
                        "'%s' is not a safetensors file: the header would be %llu bytes, the file "
                        "has %llu after the length; %s",
-                       shown_path, (unsigned long long)length,
-                       (unsigned long long)(file_bytes - 8), other_kind(prefix));
+                       shown_path, (unsigned long long)length, (unsigned long long)(file_bytes - 8),
+                       other_kind(prefix));
     if (length > limits->max_header_bytes)
         return kh_fail(err, KH_E_LIMIT, "'%s': header of %llu bytes, the limit is %llu", shown_path,
                        (unsigned long long)length, (unsigned long long)limits->max_header_bytes);
@@ -80,8 +81,10 @@ static bool has_minus_zero(const char *bytes, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const char c = bytes[i];
         if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
             continue;
         }
         if (c == '"') in_string = true;
@@ -106,9 +109,9 @@ static kh_status parse_dtype(const json_t *value, kh_tensor_entry *entry, place 
     entry->dtype = find_dtype(json_string_value(value));
     if (entry->dtype) return KH_OK;
     char shown[KH_SHOWN_BYTES];
-    return kh_fail(at.err, KH_E_FORMAT, "'%s': tensor '%s': unknown dtype '%s'", at.path, at.name,
-                   kh_shown(json_string_value(value), json_string_length(value), shown,
-                            sizeof shown));
+    return kh_fail(
+        at.err, KH_E_FORMAT, "'%s': tensor '%s': unknown dtype '%s'", at.path, at.name,
+        kh_shown(json_string_value(value), json_string_length(value), shown, sizeof shown));
 }
 
 static kh_status parse_shape(const json_t *value, kh_tensor_entry *entry, place at) {
@@ -117,8 +120,9 @@ static kh_status parse_shape(const json_t *value, kh_tensor_entry *entry, place 
                        at.path, at.name, value ? "of another type" : "missing");
     entry->rank = json_array_size(value);
     if (entry->rank > KH_TENSOR_MAX_RANK)
-        return kh_fail(at.err, KH_E_LIMIT, "'%s': tensor '%s': shape has %zu dimensions, at most %d",
-                       at.path, at.name, entry->rank, KH_TENSOR_MAX_RANK);
+        return kh_fail(at.err, KH_E_LIMIT,
+                       "'%s': tensor '%s': shape has %zu dimensions, at most %d", at.path, at.name,
+                       entry->rank, KH_TENSOR_MAX_RANK);
     uint64_t count = 1;
     for (size_t i = 0; i < entry->rank; i++) {
         uint64_t dim;
@@ -256,8 +260,10 @@ static kh_status parse_root(json_t *root, uint64_t data_bytes, const kh_limits *
     json_object_foreach(root, name, value) {
         char shown[KH_SHOWN_BYTES];
         at.name = kh_shown(name, strlen(name), shown, sizeof shown);
-        if (strcmp(name, "__metadata__") == 0) KH_TRY(parse_metadata(value, out, at));
-        else KH_TRY(parse_entry(name, value, limits, out, at));
+        if (strcmp(name, "__metadata__") == 0)
+            KH_TRY(parse_metadata(value, out, at));
+        else
+            KH_TRY(parse_entry(name, value, limits, out, at));
     }
     qsort(out->entries, out->count, sizeof *out->entries, by_place);
     KH_TRY(check_places(out, data_bytes, at));
@@ -294,7 +300,8 @@ done:
 
 void kh_tensor_header_clear(kh_tensor_header *header) {
     if (!header) return;
-    for (size_t i = 0; i < header->count; i++) kh_free(header->entries[i].name);
+    for (size_t i = 0; i < header->count; i++)
+        kh_free(header->entries[i].name);
     kh_free(header->entries);
     json_decref(header->metadata);
     *header = (kh_tensor_header){0};

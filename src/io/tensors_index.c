@@ -58,10 +58,10 @@ static kh_status read_map(kh_tensor_index *out, json_t *map, const kh_limits *li
         return kh_fail(err, KH_E_MEMORY, "'%s': no memory for %zu names", shown_path, count);
     const char *tensor;
     json_t *value;
-    json_object_foreach(map, tensor, value)
-        KH_TRY(add_line(out, tensor, value, shown_path, err));
+    json_object_foreach(map, tensor, value) KH_TRY(add_line(out, tensor, value, shown_path, err));
     qsort(out->lines, out->count, sizeof *out->lines, by_tensor);
-    for (size_t i = 0; i < count; i++) out->files[i] = out->lines[i].file;
+    for (size_t i = 0; i < count; i++)
+        out->files[i] = out->lines[i].file;
     qsort(out->files, count, sizeof *out->files, by_text);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || strcmp(out->files[i], out->files[out->file_count - 1]) != 0)

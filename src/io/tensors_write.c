@@ -23,8 +23,10 @@ static void add_quoted(kh_text *out, const char *text) {
     kh_text_add(out, "\"");
     for (const char *p = text; *p; p++) {
         if (*p == '"' || *p == '\\') kh_text_add(out, "\\");
-        if ((unsigned char)*p < 0x20) kh_text_addf(out, "\\u%04x", (unsigned)*p);
-        else kh_text_add_bytes(out, p, 1);
+        if ((unsigned char)*p < 0x20)
+            kh_text_addf(out, "\\u%04x", (unsigned)*p);
+        else
+            kh_text_add_bytes(out, p, 1);
     }
     kh_text_add(out, "\"");
 }
@@ -51,7 +53,8 @@ static kh_status plan_one(const kh_tensor_out *tensor, planned *out, kh_error *e
 
 static kh_status make_plan(const kh_tensor_out *tensors, size_t count, planned *plan,
                            kh_error *err) {
-    for (size_t i = 0; i < count; i++) KH_TRY(plan_one(&tensors[i], &plan[i], err));
+    for (size_t i = 0; i < count; i++)
+        KH_TRY(plan_one(&tensors[i], &plan[i], err));
     qsort(plan, count, sizeof *plan, by_name);
     char shown[KH_SHOWN_BYTES];
     for (size_t i = 1; i < count; i++) {
@@ -84,8 +87,7 @@ static kh_status add_metadata(kh_text *out, const char *const *keys, const char 
 
 /* {"__metadata__":{...},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}, spaces up to 8n */
 static kh_status make_header(const planned *plan, size_t count, const char *const *keys,
-                             const char *const *values, size_t pairs, kh_text *out,
-                             kh_error *err) {
+                             const char *const *values, size_t pairs, kh_text *out, kh_error *err) {
     kh_text_add(out, "{");
     KH_TRY(add_metadata(out, keys, values, pairs, err));
     size_t begin = 0;
@@ -103,7 +105,8 @@ static kh_status make_header(const planned *plan, size_t count, const char *cons
         begin = end;
     }
     kh_text_add(out, "}");
-    while (!out->failed && out->length % 8 != 0) kh_text_add(out, " ");
+    while (!out->failed && out->length % 8 != 0)
+        kh_text_add(out, " ");
     if (out->failed) return kh_fail(err, KH_E_MEMORY, "no memory for a header");
     return KH_OK;
 }
@@ -117,7 +120,8 @@ static kh_status put_floats(kh_file_writer *writer, const float *data, size_t by
     for (size_t at = 0; at < bytes; at += sizeof piece) {
         const size_t count = (bytes - at < sizeof piece ? bytes - at : sizeof piece) / 4;
         memcpy(piece, (const char *)data + at, count * 4);
-        for (size_t i = 0; i < count; i++) piece[i] = __builtin_bswap32(piece[i]);
+        for (size_t i = 0; i < count; i++)
+            piece[i] = __builtin_bswap32(piece[i]);
         KH_TRY(kh_file_put(writer, piece, count * 4, err));
     }
     return KH_OK;

@@ -27,7 +27,8 @@ static void put_file(const char *path, const void *bytes, size_t count) {
     kh_assert_ok(kh_file_write(path, bytes, count, &err));
 }
 
-/* ---- files on disk ----------------------------------------------------------------------------- */
+/* ---- files on disk -----------------------------------------------------------------------------
+ */
 
 static void every_broken_file_is_refused_with_its_rule(void **state) {
     (void)state;
@@ -77,10 +78,11 @@ static void check_values(const kh_tensors *t, const kh_tensor_info *info, char *
                          word);
         }
     assert_int_equal(i, info->count);
-    if (finite) kh_assert_ok(kh_tensors_read(t, info->name, false, got, info->count, &err));
+    if (finite)
+        kh_assert_ok(kh_tensors_read(t, info->name, false, got, info->count, &err));
     else
-        kh_assert_fails(kh_tensors_read(t, info->name, false, got, info->count, &err),
-                        KH_E_NUMERIC, "element 0");
+        kh_assert_fails(kh_tensors_read(t, info->name, false, got, info->count, &err), KH_E_NUMERIC,
+                        "element 0");
     kh_free(got);
     kh_free(wide);
 }
@@ -90,8 +92,8 @@ static void check_shape(const kh_tensor_info *info, const char *text) {
     size_t at = 0;
     size_t count = 1;
     for (size_t i = 0; i < info->rank; i++) {
-        at += (size_t)snprintf(shown + at, sizeof shown - at, "%s%zu", i ? "x" : "",
-                               info->shape[i]);
+        at +=
+            (size_t)snprintf(shown + at, sizeof shown - at, "%s%zu", i ? "x" : "", info->shape[i]);
         count *= info->shape[i];
     }
     assert_string_equal(shown, text);
@@ -145,7 +147,8 @@ static void double_values_stay_exact(void **state) {
     kh_tensors_close(t);
 }
 
-/* ---- all 65536 sixteen-bit patterns against arithmetic ----------------------------------------- */
+/* ---- all 65536 sixteen-bit patterns against arithmetic -----------------------------------------
+ */
 
 static double pattern_value(unsigned bits, int exponent_bits, int mantissa_bits) {
     const int mantissa = (int)(bits & ((1u << mantissa_bits) - 1));
@@ -192,7 +195,8 @@ static void every_half_is_exact(void **state) {
     every_sixteen_bit_pattern("BF16", 8, 7);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------ */
+/* ---- limits ------------------------------------------------------------------------------------
+ */
 
 static void caps_are_the_callers(void **state) {
     (void)state;
@@ -233,7 +237,8 @@ static void a_bracket_bomb_is_refused_before_it_is_built(void **state) {
     char *text = kh_calloc(count, 1);
     const kh_limits limits = kh_limits_default();
     memcpy(text, "{\"a\":[", 6);
-    for (size_t i = 6; i + 3 < count; i += 3) memcpy(text + i, "[],", 3);
+    for (size_t i = 6; i + 3 < count; i += 3)
+        memcpy(text + i, "[],", 3);
     memcpy(text + count - 5, "[]]} ", 5);
     kh_assert_fails(kh_tensor_header_parse(text, count, 0, &limits, "bomb", &header, &err),
                     KH_E_LIMIT, "JSON values");
@@ -260,7 +265,8 @@ static void no_truncation_is_accepted(void **state) {
     kh_free(bytes);
 }
 
-/* ---- the world changes ------------------------------------------------------------------------- */
+/* ---- the world changes -------------------------------------------------------------------------
+ */
 
 static void a_file_cut_after_opening_is_an_error(void **state) {
     (void)state;
@@ -286,8 +292,8 @@ static void what_is_not_a_weight_file_is_named(void **state) {
     kh_tensors *t = (kh_tensors *)path_room;
     const char *folder = kh_test_folder("odd");
     char path[512];
-    kh_assert_fails(kh_tensors_open(in(folder, "none.safetensors"), NULL, &t, &err),
-                    KH_E_NOT_FOUND, "none.safetensors': No such file");
+    kh_assert_fails(kh_tensors_open(in(folder, "none.safetensors"), NULL, &t, &err), KH_E_NOT_FOUND,
+                    "none.safetensors': No such file");
     assert_null(t);
     kh_assert_fails(kh_tensors_open(folder, NULL, &t, &err), KH_E_IO, "is a folder");
     (void)snprintf(path, sizeof path, "%s/pipe", folder);
@@ -327,7 +333,8 @@ static void reading_checks_name_count_and_numbers(void **state) {
     kh_free(data);
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing -----------------------------------------------------------------------------------
+ */
 
 static void written_files_are_read_back_and_never_differ(void **state) {
     (void)state;
@@ -348,7 +355,8 @@ static void written_files_are_read_back_and_never_differ(void **state) {
     kh_tensors *t[2];
     kh_assert_ok(kh_tensors_open(first, NULL, &t[0], &err));
     kh_assert_ok(kh_tensors_open(second, NULL, &t[1], &err));
-    for (size_t i = 0; i < 2; i++) kh_assert_ok(kh_tensors_sha256(t[i], digest[i], &err));
+    for (size_t i = 0; i < 2; i++)
+        kh_assert_ok(kh_tensors_sha256(t[i], digest[i], &err));
     assert_string_equal(digest[0], digest[1]);
     assert_int_equal(kh_tensors_count(t[0]), 3);
     assert_string_equal(kh_tensors_get(t[0], 0).name, "a");
@@ -365,7 +373,8 @@ static void written_files_are_read_back_and_never_differ(void **state) {
     kh_assert_ok(kh_file_read(first, 4096, &bytes, &count, &err));
     assert_int_equal(bytes[0] % 8, 0); /* data is aligned */
     kh_free(bytes);
-    for (size_t i = 0; i < 2; i++) kh_tensors_close(t[i]);
+    for (size_t i = 0; i < 2; i++)
+        kh_tensors_close(t[i]);
 }
 
 static void the_digest_is_that_of_the_bytes(void **state) {
@@ -415,7 +424,8 @@ static void impossible_tensors_are_not_written(void **state) {
     kh_assert_fails(kh_tensors_write(path, bad, 1, NULL, NULL, 0, &err), KH_E_NOT_FOUND, "create");
 }
 
-/* ---- no memory --------------------------------------------------------------------------------- */
+/* ---- no memory ---------------------------------------------------------------------------------
+ */
 
 static void *counted_malloc(size_t bytes) {
     void *block = kh_realloc(NULL, bytes, 1);

@@ -13,13 +13,15 @@ kh_test_table kh_test_table_read(const char *path) {
     if (fread(table.text, 1, bytes, file) != bytes) fail_msg("cannot read %s", path);
     (void)fclose(file);
     size_t lines = 1;
-    for (size_t i = 0; i < bytes; i++) lines += table.text[i] == '\n';
+    for (size_t i = 0; i < bytes; i++)
+        lines += table.text[i] == '\n';
     table.cells = calloc(lines, sizeof *table.cells);
     for (char *line = table.text; *line;) {
         char *end = strchr(line, '\n');
         if (end) *end = '\0';
         char **row = table.cells[table.rows++];
-        for (size_t i = 0; i < KH_TEST_TABLE_COLUMNS; i++) row[i] = empty;
+        for (size_t i = 0; i < KH_TEST_TABLE_COLUMNS; i++)
+            row[i] = empty;
         char *cell = line;
         for (size_t i = 0; i < KH_TEST_TABLE_COLUMNS && cell; i++) {
             row[i] = cell;
