@@ -456,7 +456,7 @@ static void random_weights_lie_inside_their_own_null_band(void **state) {
 /* ---- planted vectors --------------------------------------------------------------------------- */
 
 static void copy_file(const char *from_folder, const char *to_folder, const char *name) {
-    char path[512], bytes[8192];
+    char path[1024], bytes[8192];
     (void)snprintf(path, sizeof path, "%s/%s", from_folder, name);
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
