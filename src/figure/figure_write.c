@@ -81,7 +81,7 @@ kh_status kh_figure_render(const kh_figure *figure, kh_figure_format format, dou
     kh_text out = {0};
     *bytes = NULL;
     *count = 0;
-    if (!(scale < 0 || scale > 0)) scale = 1;
+    if (scale >= 0 && scale <= 0) scale = 1;
     kh_page_layout(figure, &width, &height);
     KH_TRY(check_size(width, height, scale, err));
     cairo_surface_t *surface = make_surface(format, width, height, scale, &out);

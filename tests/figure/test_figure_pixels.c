@@ -1,0 +1,326 @@
+/* Do the pictures say what the numbers say? */
+#include "figure/page_pixels.h"
+
+#include "base/rng.h"
+#include "figure/colours.h"
+
+static kh_figure *new_page(void) {
+    kh_figure *figure;
+    kh_error err;
+    kh_assert_ok(kh_figure_create(NULL, &figure, &err));
+    return figure;
+}
+
+static uint32_t rgb_at(const uint8_t *rgb, size_t i) {
+    return (uint32_t)rgb[3 * i] << 16 | (uint32_t)rgb[3 * i + 1] << 8 | rgb[3 * i + 2];
+}
+
+static void fill_random(uint8_t *bytes, size_t count) {
+    kh_rng rng = kh_rng_make(11, 0);
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = (uint8_t)(kh_rng_unit(&rng) * 256);
+}
+
+/* ---- pictures -------------------------------------------------------------------------------- */
+
+static void unscaled_pictures_keep_every_pixel(void **state) {
+    (void)state;
+    enum { W = 33, H = 21 };
+    static uint8_t rgb[2][W * H * 3];
+    fill_random(rgb[0], sizeof rgb);
+    const kh_figure_panel panels[2] = {
+        {.rgb = rgb[0], .width = W, .height = H},
+        {.rgb = rgb[1], .width = W, .height = H, .frame = KH_FRAME_GOOD}};
+    const kh_figure_grid grid = {.panels = panels, .rows = 1, .columns = 2};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_grid(figure, &grid, &err));
+    kh_pixels page = kh_page_pixels(figure, 0);
+    for (size_t p = 0; p < 2; p++)
+        for (size_t i = 0; i < W * H; i++)
+            assert_int_equal(kh_pixel(&page, 24 + p * (W + 14) + i % W, 24 + i / W),
+                             rgb_at(rgb[p], i));
+    assert_int_equal(kh_pixel(&page, 24 + W + 14 - 2, 30), KH_GOOD); /* the frame is outside */
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
+static void small_maps_grow_in_whole_squares(void **state) {
+    (void)state;
+    uint8_t rgb[2 * 3 * 3];
+    fill_random(rgb, sizeof rgb);
+    const kh_figure_panel panel = {.rgb = rgb, .width = 3, .height = 2};
+    const kh_figure_grid grid = {
+        .panels = &panel, .rows = 1, .columns = 1, .cell_width = 60, .cell_height = 60};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_grid(figure, &grid, &err));
+    for (size_t scale = 1; scale <= 2; scale++) {
+        kh_pixels page = kh_page_pixels(figure, (double)scale);
+        for (size_t y = 0; y < 40 * scale; y++)
+            for (size_t x = 0; x < 60 * scale; x++) /* shape kept: 60 x 40, centred */
+                assert_int_equal(kh_pixel(&page, 24 * scale + x, 34 * scale + y),
+                                 rgb_at(rgb, y / (20 * scale) * 3 + x / (20 * scale)));
+        kh_pixels_clear(&page);
+    }
+    kh_figure_free(figure);
+}
+
+static void large_pictures_are_averaged_down(void **state) {
+    (void)state;
+    enum { SIDE = 128 };
+    static uint8_t rgb[SIDE * SIDE * 3];
+    for (size_t i = 0; i < SIDE * SIDE; i++)
+        memset(rgb + 3 * i, (i % SIDE + i / SIDE) % 2 ? 255 : 0, 3); /* a fine checkerboard */
+    const kh_figure_panel panel = {.rgb = rgb, .width = SIDE, .height = SIDE};
+    const kh_figure_grid grid = {
+        .panels = &panel, .rows = 1, .columns = 1, .cell_width = 32, .cell_height = 32};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_grid(figure, &grid, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    for (size_t y = 2; y < 30; y++)
+        for (size_t x = 2; x < 30; x++)
+            assert_in_range(kh_pixel(&page, 24 + x, 24 + y) & 255, 96, 160); /* no moiré */
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
+/* ---- colours --------------------------------------------------------------------------------- */
+
+static double luminance(const uint8_t c[3]) {
+    double sum = 0;
+    const double weights[] = {0.2126, 0.7152, 0.0722};
+    for (size_t k = 0; k < 3; k++) {
+        const double v = c[k] / 255.0;
+        sum += weights[k] * (v <= 0.04045 ? v / 12.92 : pow((v + 0.055) / 1.055, 2.4));
+    }
+    return sum;
+}
+
+static void colour_tables_rise_evenly(void **state) {
+    (void)state;
+    uint8_t t[256][3];
+    kh_figure_colour_table(KH_COLOURS_SEQUENTIAL, t);
+    for (size_t i = 4; i < 256; i += 4) { /* lightness, by the CIE formula */
+        const double step = cbrt(luminance(t[i])) - cbrt(luminance(t[i - 4]));
+        assert_true(step > 0.004 && step < 0.025);
+    }
+    kh_figure_colour_table(KH_COLOURS_DIVERGING, t);
+    for (size_t i = 4; i < 128; i += 4) {
+        assert_true(luminance(t[i]) > luminance(t[i - 4]));
+        assert_true(luminance(t[255 - i]) > luminance(t[259 - i]));
+    }
+    assert_true(t[0][2] > t[0][0] && t[255][0] > t[255][2]); /* blue to red */
+    assert_true(t[127][0] > 245 && t[127][1] > 245 && t[127][2] > 245);
+    assert_true(t[128][0] > 245 && t[128][1] > 245 && t[128][2] > 245);
+    kh_figure_colour_table(KH_COLOURS_GREY, t);
+    assert_true(t[7][0] == 7 && t[255][2] == 255);
+}
+
+static void colour_bars_end_in_their_end_colours(void **state) {
+    (void)state;
+    uint8_t t[256][3];
+    for (size_t i = 0; i < 256; i++) {
+        t[i][0] = (uint8_t)i;
+        t[i][1] = 3;
+        t[i][2] = 200;
+    }
+    const kh_figure_scale scale = {.table = (const uint8_t(*)[3])t, .low = -1, .high = 5};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_scale(figure, &scale, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    const size_t y = 24 + 6;
+    assert_int_equal(kh_pixel(&page, 24, y), 0x0003c8);
+    assert_int_equal(kh_pixel(&page, 24 + 319, y), 0xff03c8);
+    size_t red = 0;
+    for (size_t x = 24; x < 24 + 320; x++) { /* every colour in order */
+        const size_t now = kh_pixel(&page, x, y) >> 16;
+        assert_true(now >= red && now <= red + 1);
+        red = now;
+    }
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
+/* ---- charts ---------------------------------------------------------------------------------- */
+
+/* Widest run of the colour in any column, per bar from left to right. */
+static size_t bar_heights(const kh_pixels *page, uint32_t rgb, size_t *heights, size_t room) {
+    size_t count = 0, best = 0;
+    for (size_t x = 0; x <= page->width; x++) {
+        const size_t h = x < page->width ? kh_count_in_column(page, x, rgb) : 0;
+        if (h < 4 && best > 0 && count < room) {
+            heights[count++] = best;
+            best = 0;
+        }
+        if (h >= 4 && h > best) best = h;
+    }
+    return count;
+}
+
+static void bars_are_as_tall_as_their_values(void **state) {
+    (void)state;
+    const double values[] = {10, 40, 20, (double)NAN, 30};
+    const kh_figure_bars bars = {.values = values, .groups = 5, .height = 400};
+    kh_figure *figure = new_page();
+    kh_error err;
+    size_t h[8];
+    kh_assert_ok(kh_figure_add_bars(figure, &bars, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    assert_int_equal(bar_heights(&page, kh_hues[0], h, 8), 4); /* NaN is a gap */
+    const double unit = (double)h[1] / 40;
+    assert_true(unit > 4);
+    assert_near((double)h[0], 10 * unit, 2);
+    assert_near((double)h[2], 20 * unit, 2);
+    assert_near((double)h[3], 30 * unit, 2);
+    assert_true(kh_count(&page, 0x9c3d00) > 20); /* "1 value not drawn" */
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
+static void stacked_bars_add_up(void **state) {
+    (void)state;
+    const double values[] = {10, 20, 30, 5};
+    kh_figure_bars bars = {
+        .values = values, .series = 2, .groups = 2, .is_stacked = true, .height = 400};
+    kh_figure *figure = new_page();
+    kh_error err;
+    size_t first[4], second[4];
+    kh_assert_ok(kh_figure_add_bars(figure, &bars, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    assert_int_equal(bar_heights(&page, kh_hues[0], first, 4), 2);
+    assert_int_equal(bar_heights(&page, kh_hues[1], second, 4), 2);
+    assert_near((double)first[1] / (double)first[0], 2, 0.05);
+    assert_near((double)second[0] / (double)first[0], 3, 0.05);
+    assert_near((double)second[1] / (double)first[0], 0.5, 0.05);
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
+static void lines_break_where_a_value_is_missing(void **state) {
+    (void)state;
+    double y[101];
+    for (size_t i = 0; i < 101; i++)
+        y[i] = i >= 40 && i <= 60 ? (double)NAN : 1;
+    const kh_figure_line line = {.y = y, .count = 101};
+    const kh_figure_lines lines = {.lines = &line, .line_count = 1};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_lines(figure, &lines, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    size_t inked = 0, gaps = 0, first = 0, last = 0;
+    for (size_t x = 0; x < page.width; x++)
+        if (kh_count_in_column(&page, x, kh_hues[0]) > 0) {
+            if (!inked) first = x;
+            if (inked && x > last + 1) gaps++;
+            last = x;
+            inked++;
+        }
+    assert_int_equal(gaps, 1);
+    assert_near((double)inked / (double)(last - first), 0.78, 0.02); /* 39 + 39 of 100 */
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
+static void histograms_show_shares(void **state) {
+    (void)state;
+    const uint64_t counts[] = {100, 300, 0, 200};
+    const kh_figure_histogram histogram = {
+        .counts = counts, .bins = 4, .low = 0, .high = 4, .is_share = true, .height = 400};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_histogram(figure, &histogram, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    uint32_t fill = 0; /* the translucent blue: the most common colour after white and text */
+    for (size_t x = page.width / 2 - 150; x < page.width / 2 && !fill; x++)
+        for (size_t y = page.height / 2; y < page.height && !fill; y++)
+            if (kh_count_in_column(&page, x, kh_pixel(&page, x, y)) > 60 &&
+                kh_pixel(&page, x, y) != 0xffffff)
+                fill = kh_pixel(&page, x, y);
+    assert_true(fill != 0);
+    size_t tallest = 0, lowest = SIZE_MAX, empty = 0;
+    for (size_t x = 60; x < page.width - 60; x++) {
+        const size_t h = kh_count_in_column(&page, x, fill);
+        if (h > tallest) tallest = h;
+        if (h > 20 && h < lowest) lowest = h;
+        empty += h == 0;
+    }
+    assert_near((double)tallest / (double)lowest, 3, 0.2);
+    assert_true(empty > 100); /* the empty bin */
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
+static void matrix_cells_wear_their_colour(void **state) {
+    (void)state;
+    const float values[] = {0, 0.5f, 1, NAN};
+    uint8_t t[256][3];
+    for (size_t i = 0; i < 256; i++) {
+        t[i][0] = (uint8_t)i;
+        t[i][1] = 17;
+        t[i][2] = 99;
+    }
+    const kh_figure_matrix matrix = {.values = values,
+                                     .rows = 1,
+                                     .columns = 4,
+                                     .scale = {.table = (const uint8_t(*)[3])t},
+                                     .cell_width = 60,
+                                     .cell_height = 60};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_matrix(figure, &matrix, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    assert_in_range(kh_count(&page, 0x001163), 59 * 59, 59 * 59 + 40); /* plus the colour bar's */
+    assert_in_range(kh_count(&page, 0x801163), 59 * 59, 59 * 59 + 40);
+    assert_in_range(kh_count(&page, 0xff1163), 59 * 59, 59 * 59 + 40);
+    assert_true(kh_count(&page, 0xf4f4f4) > 500); /* the hatched cell's ground */
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
+static void stems_name_the_largest(void **state) {
+    (void)state;
+    double values[500] = {0};
+    values[123] = 5;
+    values[321] = 2.5;
+    const kh_figure_stems stems = {.values = values, .count = 500, .labelled = 2, .width = 700};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_stems(figure, &stems, &err));
+    kh_pixels page = kh_page_pixels(figure, 4);
+    size_t tall = 0, column = 0;
+    for (size_t x = 0; x < page.width; x++) {
+        const size_t h = kh_count_in_column(&page, x, kh_hues[0]);
+        if (h > tall) {
+            tall = h;
+            column = x;
+        }
+    }
+    size_t other = 0;
+    for (size_t x = column + 200; x < page.width; x++)
+        if (kh_count_in_column(&page, x, kh_hues[0]) > other)
+            other = kh_count_in_column(&page, x, kh_hues[0]);
+    assert_near((double)tall / (double)other, 2, 0.06);
+    assert_true(kh_count(&page, kh_hues[1]) > 100); /* two dots */
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unscaled_pictures_keep_every_pixel),
+        cmocka_unit_test(small_maps_grow_in_whole_squares),
+        cmocka_unit_test(large_pictures_are_averaged_down),
+        cmocka_unit_test(colour_tables_rise_evenly),
+        cmocka_unit_test(colour_bars_end_in_their_end_colours),
+        cmocka_unit_test(bars_are_as_tall_as_their_values),
+        cmocka_unit_test(stacked_bars_add_up),
+        cmocka_unit_test(lines_break_where_a_value_is_missing),
+        cmocka_unit_test(histograms_show_shares),
+        cmocka_unit_test(matrix_cells_wear_their_colour),
+        cmocka_unit_test(stems_name_the_largest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
