@@ -1,0 +1,254 @@
+/* keyhole bench: speed as a fraction of what this machine can do, measured in the same run. */
+#define _DEFAULT_SOURCE
+#include "cli/commands.h"
+#include "cli/session.h"
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_ROUNDS = 64, MAX_BATCH = 1024 };
+
+typedef struct settings {
+    kh_common common;
+    kh_model_settings model;
+    const char *batches;
+    size_t rounds;
+    double seconds;
+} settings;
+
+static void defaults(void *at) {
+    settings *s = at;
+    s->rounds = 7;
+    s->seconds = 1.0;
+}
+
+static const kh_option options[] = {
+    {KH_OPT_TEXT, "batches", 'b', offsetof(settings, batches), "LIST",
+     "Batch sizes, separated by commas. Default: 1,8,16."},
+    {KH_OPT_SIZE, "rounds", 0, offsetof(settings, rounds), "N",
+     "Rounds of each case; the median counts. Default: 7."},
+    {KH_OPT_NUMBER, "seconds", 0, offsetof(settings, seconds), "S",
+     "At least this long per round. Default: 1."},
+    KH_MODEL_OPTIONS(settings),
+    KH_COMMON_OPTIONS(settings),
+    {0},
+};
+
+/* What a child process sends back. */
+typedef struct measurement {
+    double images_per_s, gflops, peak_gflops, fraction_of_peak;
+    double gflop_per_image; /* executed, not nominal */
+    double load_seconds;
+    size_t pass_bytes;
+    size_t weight_bytes;
+    long peak_rss_bytes; /* filled by the parent */
+    kh_error err;
+} measurement;
+
+static double seconds_now(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t count) {
+    qsort(values, count, sizeof *values, by_value);
+    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
+}
+
+/* Peak and forward passes take turns, so that a change of clock speed meets both. */
+static kh_status time_rounds(kh_session *session, const settings *s, kh_pass *pass,
+                             const float *images, size_t batch, measurement *m, kh_error *err) {
+    double rates[MAX_ROUNDS], peaks[MAX_ROUNDS], fractions[MAX_ROUNDS];
+    KH_TRY(kh_pass_run(pass, images, batch, err)); /* first touch of pages and caches */
+    for (size_t r = 0; r < s->rounds; r++) {
+        const double before = kh_ctx_peak_gflops(session->ctx, 0.1);
+        const double start = seconds_now();
+        double elapsed = 0;
+        size_t runs = 0;
+        do {
+            KH_TRY(kh_pass_run(pass, images, batch, err));
+            runs++;
+            elapsed = seconds_now() - start;
+        } while (elapsed < s->seconds);
+        const double after = kh_ctx_peak_gflops(session->ctx, 0.1);
+        rates[r] = (double)(runs * batch) / elapsed;
+        peaks[r] = 0.5 * (before + after);
+        fractions[r] = rates[r] * kh_pass_gflop(pass) / peaks[r];
+    }
+    m->gflop_per_image = kh_pass_gflop(pass);
+    m->images_per_s = median(rates, s->rounds);
+    m->gflops = m->images_per_s * m->gflop_per_image;
+    m->peak_gflops = median(peaks, s->rounds);
+    m->fraction_of_peak = median(fractions, s->rounds);
+    m->pass_bytes = kh_pass_memory_bytes(pass);
+    return KH_OK;
+}
+
+static kh_status measure(const settings *s, const char *model, size_t batch, measurement *m,
+                         kh_error *err) {
+    kh_session session = {0};
+    kh_pass *pass = NULL;
+    float *images = NULL;
+    kh_status status = kh_session_open(&session, &s->common, err);
+    const double start = seconds_now();
+    if (!status) status = kh_session_model(&session, model, &s->model, err);
+    m->load_seconds = seconds_now() - start;
+    if (!status) {
+        const kh_model_info *info = kh_model_get_info(session.model);
+        const kh_tap features = {.site = "hook_pre_head"};
+        const kh_pass_spec spec = {.max_batch = batch,
+                                   .want_logits = info->classes > 0,
+                                   .taps = &features,
+                                   .tap_count = info->classes > 0 ? 0 : 1};
+        const size_t floats = 3 * info->image_height * info->image_width * batch;
+        m->weight_bytes = (size_t)info->parameters * sizeof(float);
+        status = kh_pass_create(session.ctx, session.model, &spec, &pass, err);
+        images = kh_alloc_floats(floats);
+        if (!status && !images) status = kh_fail(err, KH_E_MEMORY, "no memory for the images");
+        for (size_t i = 0; !status && i < floats; i++)
+            images[i] = (float)kh_mix_unit(kh_hash_name("image"), (uint32_t)i);
+        if (!status) status = time_rounds(&session, s, pass, images, batch, m, err);
+    }
+    kh_free(images);
+    kh_pass_free(pass);
+    kh_session_close(&session);
+    return status;
+}
+
+/* Each case runs in a process of its own, so that its peak memory is its own. */
+static kh_status measure_in_child(const settings *s, const char *model, size_t batch,
+                                  measurement *m, kh_error *err) {
+    int ends[2];
+    *m = (measurement){0};
+    if (pipe(ends) != 0) return kh_fail(err, KH_E_IO, "cannot make a pipe");
+    (void)fflush(NULL);
+    const pid_t child = fork();
+    if (child < 0) {
+        (void)close(ends[0]);
+        (void)close(ends[1]);
+        return kh_fail(err, KH_E_MEMORY, "cannot start a process for a case");
+    }
+    if (child == 0) {
+        (void)close(ends[0]);
+        (void)measure(s, model, batch, m, &m->err);
+        const ssize_t put = write(ends[1], m, sizeof *m);
+        _exit(put == (ssize_t)sizeof *m ? 0 : 1);
+    }
+    (void)close(ends[1]);
+    const ssize_t got = read(ends[0], m, sizeof *m);
+    (void)close(ends[0]);
+    struct rusage used;
+    int how = 0;
+    if (wait4(child, &how, 0, &used) != child || got != (ssize_t)sizeof *m)
+        return kh_fail(err, KH_E_MEMORY, "the case ended early (out of memory?)");
+    m->peak_rss_bytes = used.ru_maxrss * 1024;
+    if (m->err.code) return kh_fail(err, m->err.code, "%s", m->err.text);
+    return KH_OK;
+}
+
+static void print_case(const char *name, size_t batch, const measurement *m) {
+    printf("%-34s %5zu %9.2f %9.1f %9.1f %7.3f %8.0f %8.2f\n", name, batch, m->images_per_s,
+           m->gflops, m->peak_gflops, m->fraction_of_peak, (double)m->peak_rss_bytes / 1048576.0,
+           m->load_seconds);
+    (void)fflush(stdout);
+}
+
+static json_t *case_json(const char *name, size_t batch, const measurement *m) {
+    char full[160];
+    (void)snprintf(full, sizeof full, "%s b%zu", name, batch);
+    return json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:f}", "name", full,
+                     "model", name, "batch", (json_int_t)batch, "images_per_s", m->images_per_s,
+                     "gflops", m->gflops, "peak_gflops", m->peak_gflops, "fraction_of_peak",
+                     m->fraction_of_peak, "gflop_per_image", m->gflop_per_image, "peak_rss_bytes",
+                     (json_int_t)m->peak_rss_bytes, "weight_bytes", (json_int_t)m->weight_bytes,
+                     "pass_bytes", (json_int_t)m->pass_bytes, "load_s", m->load_seconds);
+}
+
+typedef struct collected {
+    json_t *cases;
+    double peaks[MAX_ROUNDS];
+    size_t count;
+} collected;
+
+static kh_status bench_model(const settings *s, const char *model, const char *batches,
+                             collected *all, kh_error *err) {
+    const char *p = batches;
+    while (*p) {
+        const size_t length = strcspn(p, ",");
+        char text[16] = "";
+        size_t batch = 0;
+        if (length < sizeof text) memcpy(text, p, length);
+        if (!kh_parse_size(text, &batch) || batch == 0 || batch > MAX_BATCH ||
+            all->count == MAX_ROUNDS)
+            return kh_fail(err, KH_E_ARG, "--batches '%.60s': expected numbers from 1 to %d",
+                           batches, MAX_BATCH);
+        measurement m;
+        KH_TRY(measure_in_child(s, model, batch, &m, err));
+        all->peaks[all->count++] = m.peak_gflops;
+        if (s->common.json) json_array_append_new(all->cases, case_json(model, batch, &m));
+        else print_case(model, batch, &m);
+        p += length + (p[length] == ',');
+    }
+    return KH_OK;
+}
+
+static int run(const void *from, size_t count, char **operands, kh_error *err) {
+    const settings *s = from;
+    if (s->rounds == 0 || s->rounds > MAX_ROUNDS) {
+        (void)kh_fail(err, KH_E_ARG, "--rounds is 1 to %d", MAX_ROUNDS);
+        return KH_EXIT_MISUSED;
+    }
+    static char base[] = "random:vit_base_patch16_224", tiny[] = "random:vit_tiny_patch16_224";
+    char *usual[] = {tiny, base};
+    char **models = count ? operands : usual;
+    const size_t model_count = count ? count : 2;
+    collected all = {.cases = json_array()};
+    if (!s->common.json)
+        printf("%-34s %5s %9s %9s %9s %7s %8s %8s\n", "model", "batch", "images/s", "GFLOP/s",
+               "peak", "of peak", "RSS MiB", "load s");
+    kh_status status = KH_OK;
+    for (size_t i = 0; i < model_count && !status; i++)
+        status = bench_model(s, models[i], s->batches ? s->batches : "1,8,16", &all, err);
+    if (!status && s->common.json) {
+        json_t *root = json_pack("{s:f, s:s, s:I, s:O}", "peak_gflops",
+                                 median(all.peaks, all.count), "keyhole_version", kh_version(),
+                                 "threads_asked", (json_int_t)s->common.threads, "cases", all.cases);
+        if (!kh_print_json(root, err)) status = KH_E_MEMORY;
+    }
+    json_decref(all.cases);
+    return status == KH_E_ARG ? KH_EXIT_MISUSED : status ? KH_EXIT_FAILED : KH_EXIT_DONE;
+}
+
+const kh_command kh_cmd_bench = {
+    .name = "bench",
+    .summary = "forward speed as a fraction of this machine's multiply-add peak",
+    .operands = "[MODEL...]",
+    .description =
+        "Measures the fp32 multiply-add peak of the threads and instruction set in use (a loop that"
+        " touches registers only) in turns with forward passes to the logits, and prints images per"
+        " second, GFLOP/s of the work really done (2 per multiply-add; what the plan leaves out is"
+        " not counted), their fraction of the peak, and the peak memory of the process. Without"
+        " MODEL: ViT-Ti/16 and ViT-B/16 with random weights.",
+    .examples = "  keyhole bench --threads 2\n  keyhole bench random:vit_large_patch16_224 -b 4\n",
+    .options = options,
+    .settings_bytes = sizeof(settings),
+    .defaults = defaults,
+    .min_operands = 0,
+    .max_operands = 32,
+    .run = run,
+};

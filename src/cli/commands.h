@@ -1,0 +1,10 @@
+/* cli/commands.h: one name per cmd_<name>.c. */
+#ifndef KH_CLI_COMMANDS_H
+#define KH_CLI_COMMANDS_H
+
+#include "cli/command.h"
+
+extern const kh_command kh_cmd_info, kh_cmd_pull, kh_cmd_verify, kh_cmd_classify, kh_cmd_align,
+    kh_cmd_look, kh_cmd_bench, kh_cmd_selftest;
+
+#endif

@@ -1,0 +1,88 @@
+#include "cli/images.h"
+
+#include "base/alloc.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+kh_status kh_image_batch_init(kh_image_batch *batch, kh_session *session,
+                              const kh_decode_options *decode, size_t capacity, bool keeps_bytes,
+                              kh_error *err) {
+    const kh_preprocess *how = &kh_model_get_info(session->model)->preprocess;
+    *batch = (kh_image_batch){.session = session,
+                              .decode = decode,
+                              .capacity = capacity,
+                              .image_floats = 3 * how->height * how->width,
+                              .keeps_bytes = keeps_bytes};
+    batch->floats = kh_alloc_floats(capacity * batch->image_floats);
+    batch->bytes = kh_calloc(capacity, sizeof *batch->bytes);
+    batch->paths = kh_calloc(capacity, sizeof *batch->paths);
+    if (!batch->floats || !batch->bytes || !batch->paths) {
+        kh_image_batch_clear(batch);
+        return kh_fail(err, KH_E_MEMORY, "no memory for a batch of %zu images; try --batch 1",
+                       capacity);
+    }
+    return KH_OK;
+}
+
+static void drop_bytes(kh_image_batch *batch) {
+    for (size_t i = 0; batch->bytes && i < batch->capacity; i++) kh_image_clear(&batch->bytes[i]);
+}
+
+void kh_image_batch_clear(kh_image_batch *batch) {
+    drop_bytes(batch);
+    kh_free(batch->floats);
+    kh_free(batch->bytes);
+    kh_free(batch->paths);
+    const size_t failed = batch->failed;
+    *batch = (kh_image_batch){.failed = failed};
+}
+
+static kh_status load(kh_image_batch *batch, const char *path, size_t slot, kh_error *err) {
+    const kh_preprocess *how = &kh_model_get_info(batch->session->model)->preprocess;
+    kh_image decoded = {0}, fitted = {0};
+    KH_TRY(kh_image_read(path, batch->decode, NULL, &decoded, err));
+    kh_status status = kh_preprocess_bytes(how, &decoded, &fitted, err);
+    if (!status)
+        status = kh_preprocess_floats(how, &fitted, batch->floats + slot * batch->image_floats,
+                                      batch->image_floats, err);
+    kh_image_clear(&decoded);
+    if (!status && batch->keeps_bytes) batch->bytes[slot] = fitted;
+    else kh_image_clear(&fitted);
+    return status;
+}
+
+kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, size_t *next,
+                              kh_error *err) {
+    drop_bytes(batch);
+    batch->count = 0;
+    while (*next < inputs->count && batch->count < batch->capacity) {
+        const char *path = inputs->paths[(*next)++];
+        kh_error why = {KH_OK, ""};
+        const kh_status status = load(batch, path, batch->count, &why);
+        if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
+        if (status) {
+            batch->failed++;
+            char shown[KH_SHOWN_BYTES * 2];
+            kh_shown(path, strlen(path), shown, sizeof shown);
+            fprintf(stderr, "keyhole: %s%s%s\n", strstr(why.text, shown) ? "" : shown,
+                    strstr(why.text, shown) ? "" : ": ", why.text);
+            continue;
+        }
+        batch->paths[batch->count++] = path;
+    }
+    return KH_OK;
+}
+
+kh_status kh_require_classes(const kh_model *model, kh_error *err) {
+    if (kh_model_get_info(model)->classes > 0) return KH_OK;
+    return kh_fail(err, KH_E_UNSUPPORTED,
+                   "this checkpoint has no classifier (num_classes 0), so it names no classes;"
+                   " use one that was fine-tuned for classification");
+}
+
+kh_status kh_images_failed(size_t failed, size_t total, kh_error *err) {
+    return kh_fail(err, KH_E_FORMAT, "%zu of %zu images could not be read (listed above)", failed,
+                   total);
+}

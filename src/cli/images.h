@@ -1,0 +1,37 @@
+/* cli/images.h: image files decoded and preprocessed a batch at a time; bad ones are skipped. */
+#ifndef KH_CLI_IMAGES_H
+#define KH_CLI_IMAGES_H
+
+#include "cli/inputs.h"
+#include "cli/session.h"
+
+typedef struct kh_image_batch {
+    kh_session *session;
+    const kh_decode_options *decode;
+    size_t capacity, count;
+    size_t image_floats;
+    float *floats;      /* [count, 3, height, width] */
+    kh_image *bytes;    /* [count] what the model sees, when kept */
+    const char **paths; /* [count] borrowed from the inputs */
+    bool keeps_bytes;
+    size_t failed; /* images that could not be read so far */
+} kh_image_batch;
+
+/* keeps_bytes: also keep the preprocessed RGB of each image, to draw on. Pair: kh_image_batch_clear. */
+kh_status kh_image_batch_init(kh_image_batch *batch, kh_session *session,
+                              const kh_decode_options *decode, size_t capacity, bool keeps_bytes,
+                              kh_error *err);
+void kh_image_batch_clear(kh_image_batch *batch);
+
+/* Takes inputs from *next on until the batch is full or they end, and advances *next. An image that
+ * cannot be read is said on standard error and counted in `failed`. Fails only when memory ends. */
+kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, size_t *next,
+                              kh_error *err);
+
+/* KH_E_UNSUPPORTED unless the model has a classifier. */
+kh_status kh_require_classes(const kh_model *model, kh_error *err);
+
+/* "3 of 200 images could not be read" */
+kh_status kh_images_failed(size_t failed, size_t total, kh_error *err);
+
+#endif

@@ -1,0 +1,33 @@
+/* cli/look.h: what `look` computed about a set of images, and its files and figures. */
+#ifndef KH_CLI_LOOK_H
+#define KH_CLI_LOOK_H
+
+#include "cli/session.h"
+
+/* Everything about all images of a run; arrays are indexed by image. */
+typedef struct kh_look_result {
+    const kh_model *model;
+    const kh_ranking *ranking;
+    kh_look look;
+    char **paths;
+    kh_image *photos;   /* what the model saw */
+    float *tensors;     /* normalised input, kept for r_compat only */
+    size_t *truth;      /* SIZE_MAX when the path names no class */
+    kh_scale scale;
+    bool r_compat, norm_before_mean, asked_class;
+    double percentile; /* of the masks, in [0, 100] */
+    const char *site;  /* "post", "pre", "pre_nobias" */
+    char settings_text[200];
+} kh_look_result;
+
+/* look.csv, act_scale.csv, map.npy, and with block maps block_map.npy and mask_stats.csv. */
+kh_status kh_look_write_files(const kh_look_result *r, const char *folder, kh_error *err);
+/* look.png/.svg (figures 10-11; pages of 12 images) and blocks_<name>.png/.svg (figures 1-2). */
+kh_status kh_look_write_figures(const kh_look_result *r, const char *folder, kh_error *err);
+
+/* The photograph as floats to draw on: [height * width, 3]. */
+kh_status kh_look_photo(const kh_look_result *r, size_t image, float **out, kh_error *err);
+
+enum { KH_LOOK_ROWS_PER_PAGE = 12 };
+
+#endif

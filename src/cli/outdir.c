@@ -1,0 +1,54 @@
+#include "cli/outdir.h"
+
+#include "base/file.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+kh_status kh_outdir_path(const char *folder, char *out, size_t out_bytes, kh_error *err,
+                         const char *format, ...) {
+    const int head = snprintf(out, out_bytes, "%s/", folder);
+    if (head >= 0 && (size_t)head < out_bytes) {
+        va_list args;
+        va_start(args, format);
+        const int tail = vsnprintf(out + head, out_bytes - (size_t)head, format, args);
+        va_end(args);
+        if (tail >= 0 && (size_t)tail < out_bytes - (size_t)head) return KH_OK;
+    }
+    return kh_fail(err, KH_E_LIMIT, "the output folder's path is too long");
+}
+
+kh_status kh_outdir_open(const char *path, bool overwrite, kh_error *err) {
+    char manifest[4096];
+    KH_TRY(kh_outdir_path(path, manifest, sizeof manifest, err, "manifest.json"));
+    if (kh_file_exists(manifest) && !overwrite)
+        return kh_fail(err, KH_E_ARG,
+                       "'%s' already holds results; choose another --out or add --overwrite", path);
+    return kh_make_directories(path, err);
+}
+
+void kh_outdir_stem(const char *path, char *out, size_t out_bytes) {
+    const char *base = kh_path_base(path);
+    const char *dot = strrchr(base, '.');
+    size_t length = dot && dot != base ? (size_t)(dot - base) : strlen(base);
+    if (length > 80) length = 80;
+    if (length > out_bytes - 1) length = out_bytes - 1;
+    for (size_t i = 0; i < length; i++) {
+        const char c = base[i];
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        out[i] = plain ? c : '_';
+    }
+    out[length] = '\0';
+}
+
+kh_status kh_outdir_figure(const char *folder, const char *stem, kh_figure *figure, kh_error *err) {
+    char path[4096];
+    kh_status status = kh_outdir_path(folder, path, sizeof path, err, "%s.png", stem);
+    if (!status) status = kh_figure_write(figure, path, 1.0, err);
+    if (!status) status = kh_outdir_path(folder, path, sizeof path, err, "%s.svg", stem);
+    if (!status) status = kh_figure_write(figure, path, 1.0, err);
+    kh_figure_free(figure);
+    return status;
+}

@@ -1,0 +1,22 @@
+/* cli/outdir.h: the folder a command leaves its results in. */
+#ifndef KH_CLI_OUTDIR_H
+#define KH_CLI_OUTDIR_H
+
+#include "cli/command.h"
+
+#include "base/text.h"
+
+/* Makes the folder. One that already holds a manifest.json is refused unless `overwrite`. */
+kh_status kh_outdir_open(const char *path, bool overwrite, kh_error *err);
+
+/* path/name formatted into a buffer of the caller; KH_E_LIMIT when too long. */
+kh_status kh_outdir_path(const char *folder, char *out, size_t out_bytes, kh_error *err,
+                         const char *format, ...) KH_PRINTF(5, 6);
+
+/* The file name without folder and ending, only letters, digits, '-', '_' and '.', at most 80 bytes. */
+void kh_outdir_stem(const char *path, char *out, size_t out_bytes);
+
+/* Writes figure as <folder>/<stem>.png (at 1:1) and .svg, and frees it. */
+kh_status kh_outdir_figure(const char *folder, const char *stem, kh_figure *figure, kh_error *err);
+
+#endif
