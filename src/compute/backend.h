@@ -2,11 +2,12 @@
  *
  * A backend is a table of operations. Pointers named `float *` in this header point into backend
  * memory (kh_backend.alloc); on the CPU that is ordinary memory, elsewhere only upload and download
- * may look at it. All matrices are row-major, slowest axis first; `stride` counts floats between rows.
+ * may look at it. All matrices are row-major, slowest axis first; `stride` counts floats between
+ * rows.
  *
  * The promise every backend keeps: one row's (one image's) result depends on nothing but that row's
- * (image's) input and the weights: not on how many rows come with it, on its place among them, on the
- * number of threads, or on which optional outputs are asked for. Same input, same bytes.
+ * (image's) input and the weights: not on how many rows come with it, on its place among them, on
+ * the number of threads, or on which optional outputs are asked for. Same input, same bytes.
  *
  * Operations run on the context's threads, return when done, and allocate nothing: scratch is
  * reserved when weights are packed (kh_ctx owns it). */
@@ -25,7 +26,8 @@ typedef enum kh_activation {
     KH_ACT_SILU        /* u * sigmoid(u) */
 } kh_activation;
 
-/* A linear layer as the backend likes it: weight [outs, ins] and optional bias [outs], immutable. */
+/* A linear layer as the backend likes it: weight [outs, ins] and optional bias [outs], immutable.
+ */
 typedef struct kh_weight kh_weight;
 
 /* LayerNorm of one row of `dim`: (x - mean) / sqrt(var + eps) * w + b, biased two-pass variance. */
@@ -47,7 +49,7 @@ typedef struct kh_linear_args {
     const kh_weight *w;
     size_t first_out, outs; /* outs 0 means all rows of W from first_out on */
     kh_activation act;
-    float *pre; /* NULL, or [rows, outs] dense: the value before act */
+    float *pre;            /* NULL, or [rows, outs] dense: the value before act */
     const float *gamma;    /* NULL: 1 */
     const float *residual; /* NULL, or [rows, outs] with y_stride; may be y itself */
     float *y;              /* [rows, outs] */
@@ -59,7 +61,7 @@ typedef struct kh_linear_args {
  * the hidden unit is act(gate) * value. Bit for bit equal to the linear ops in sequence. */
 typedef struct kh_mlp_args {
     size_t rows;
-    const float *x; /* [rows, dim], stride dim */
+    const float *x;      /* [rows, dim], stride dim */
     const kh_norm *norm; /* NULL: no norm in front (post-norm blocks) */
     const kh_weight *fc1, *fc2;
     bool gated;
@@ -121,8 +123,10 @@ typedef struct kh_backend {
     /* Adds what linear_backward needs to a weight packed without it; false when out of memory. */
     bool (*pack_backward)(kh_ctx *ctx, kh_weight *weight);
     void (*weight_free)(kh_ctx *ctx, kh_weight *weight);
-    /* Writes rows first_out.. of the weight back as plain [outs, ins] host floats, exactly as packed. */
-    void (*unpack)(kh_ctx *ctx, const kh_weight *weight, size_t first_out, size_t outs, float *host);
+    /* Writes rows first_out.. of the weight back as plain [outs, ins] host floats, exactly as
+     * packed. */
+    void (*unpack)(kh_ctx *ctx, const kh_weight *weight, size_t first_out, size_t outs,
+                   float *host);
     void (*unpack_bias)(kh_ctx *ctx, const kh_weight *weight, float *host); /* zeros if none */
     size_t (*weight_bytes)(const kh_weight *weight);
 
@@ -138,8 +142,9 @@ typedef struct kh_backend {
 
     /* y[r] = residual[r] + norm(x[r]) ; residual may be NULL; scale (NULL or [rows]) gets
      * sqrt(var + eps). y NULL: only scale is wanted. Strides are in floats. */
-    void (*layernorm)(kh_ctx *ctx, const kh_norm *norm, size_t rows, const float *x, size_t x_stride,
-                      const float *residual, float *y, size_t y_stride, float *scale);
+    void (*layernorm)(kh_ctx *ctx, const kh_norm *norm, size_t rows, const float *x,
+                      size_t x_stride, const float *residual, float *y, size_t y_stride,
+                      float *scale);
     /* dx[r] = add[r] + LN'(x[r])ᵀ dy[r]; add may be NULL or dx itself. All dense [rows, dim]. */
     void (*layernorm_backward)(kh_ctx *ctx, const kh_norm *norm, size_t rows, const float *x,
                                const float *dy, const float *add, float *dx);

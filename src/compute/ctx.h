@@ -1,8 +1,13 @@
-/* compute/ctx.h: what a kh_ctx is made of. Only src/compute includes this. */
+/* compute/ctx.h: what a kh_ctx is made of. Only src/compute includes this; define _GNU_SOURCE
+ * first. */
 #ifndef KH_COMPUTE_CTX_H
 #define KH_COMPUTE_CTX_H
 
 #include "compute/backend.h"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 struct kh_cpu_isa;
 
@@ -16,6 +21,11 @@ struct kh_ctx {
     /* One piece of scratch for each worker, worker_floats long, 64-byte aligned. */
     float *scratch;
     size_t worker_floats;
+
+#if defined(__linux__)
+    bool is_caller_pinned;
+    cpu_set_t caller_cores; /* to be given back */
+#endif
 };
 
 /* Makes every worker's scratch at least `floats` long; false (and nothing changed) when out of

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "compute/reference/reference.h"
 
 #include <math.h>
@@ -13,7 +14,8 @@ static void attend(const float *q, const float *k, size_t stride, size_t tokens,
     float top = -INFINITY;
     for (size_t j = 0; j < tokens; j++) {
         float s = 0;
-        for (size_t d = 0; d < head_dim; d++) s += q[d] * scale * k[j * stride + d];
+        for (size_t d = 0; d < head_dim; d++)
+            s += q[d] * scale * k[j * stride + d];
         if (scores) scores[j] = s;
         a[j] = s;
         if (s > top) top = s;
@@ -23,11 +25,13 @@ static void attend(const float *q, const float *k, size_t stride, size_t tokens,
         a[j] = (float)exp((double)(a[j] - top));
         sum += a[j];
     }
-    for (size_t j = 0; j < tokens; j++) a[j] /= sum;
+    for (size_t j = 0; j < tokens; j++)
+        a[j] /= sum;
 }
 
 static void fill_nan(float *out, size_t count) {
-    for (size_t i = 0; i < count; i++) out[i] = NAN;
+    for (size_t i = 0; i < count; i++)
+        out[i] = NAN;
 }
 
 void kh_reference_attention(kh_ctx *ctx, const kh_attention_args *args) {
@@ -45,7 +49,8 @@ void kh_reference_attention(kh_ctx *ctx, const kh_attention_args *args) {
                 const size_t at = ((image * args->heads + head) * tokens + t) * tokens;
                 attend(row0 + t * stride, row0 + dim, stride, tokens, hd, args->scale,
                        args->scores ? args->scores + at : NULL, a);
-                for (size_t j = 0; args->pattern && j < tokens; j++) args->pattern[at + j] = a[j];
+                for (size_t j = 0; args->pattern && j < tokens; j++)
+                    args->pattern[at + j] = a[j];
                 float *z = args->z + (image * tokens + t) * dim + head * hd;
                 for (size_t d = 0; d < hd; d++) {
                     float sum = 0;
@@ -71,11 +76,13 @@ static void backward_of_query(const kh_attention_backward_args *args, size_t ima
     float together = 0;
     for (size_t j = 0; j < tokens; j++) {
         float da = 0;
-        for (size_t d = 0; d < hd; d++) da += dz[d] * v[j * stride + d];
+        for (size_t d = 0; d < hd; d++)
+            da += dz[d] * v[j * stride + d];
         ds[j] = da;
         together += da * a[j];
     }
-    for (size_t j = 0; j < tokens; j++) ds[j] = a[j] * (ds[j] - together) * args->scale;
+    for (size_t j = 0; j < tokens; j++)
+        ds[j] = a[j] * (ds[j] - together) * args->scale;
     for (size_t d = 0; d < hd; d++) {
         float sum = 0;
         for (size_t j = 0; j < tokens; j++) {
@@ -94,7 +101,8 @@ void kh_reference_attention_backward(kh_ctx *ctx, const kh_attention_backward_ar
         return;
     }
     float *a = kh_ctx_scratch(ctx, 0), *ds = a + args->tokens; /* [tokens] each */
-    for (size_t i = 0; i < count; i++) args->dqkv[i] = 0;
+    for (size_t i = 0; i < count; i++)
+        args->dqkv[i] = 0;
     for (size_t image = 0; image < args->images; image++)
         for (size_t head = 0; head < args->heads; head++)
             for (size_t t = 0; t < args->tokens; t++)

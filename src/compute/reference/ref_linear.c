@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "compute/reference/reference.h"
 
 #include "base/alloc.h"
@@ -16,7 +17,8 @@ kh_weight *kh_reference_pack(kh_ctx *ctx, const float *weight, const float *bias
                              size_t ins, bool backward) {
     (void)backward;
     size_t count, row;
-    if (!kh_mul(outs, ins, &count) || !kh_add(outs, ins, &row) || !kh_mul(row, 2, &row)) return NULL;
+    if (!kh_mul(outs, ins, &count) || !kh_add(outs, ins, &row) || !kh_mul(row, 2, &row))
+        return NULL;
     kh_weight *packed = kh_calloc(1, sizeof *packed);
     if (!packed) return NULL;
     packed->outs = outs;
@@ -64,7 +66,8 @@ size_t kh_reference_weight_bytes(const kh_weight *weight) {
 
 static float dot(const float *a, const float *b, size_t count) {
     float sum = 0;
-    for (size_t i = 0; i < count; i++) sum += a[i] * b[i];
+    for (size_t i = 0; i < count; i++)
+        sum += a[i] * b[i];
     return sum;
 }
 

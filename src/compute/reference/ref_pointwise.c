@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 /* LayerNorm, activations, gates and patches. */
 #include "compute/reference/reference.h"
 
@@ -14,11 +15,16 @@ static const double kappa = 0.79788456080286535588;
 float kh_reference_act(kh_activation act, float value) {
     const double u = (double)value;
     switch (act) {
-    case KH_ACT_NONE: return value;
-    case KH_ACT_GELU: return (float)(u * 0.5 * erfc(-u * 0.70710678118654752440));
-    case KH_ACT_GELU_TANH: return (float)(u * sigmoid(2.0 * kappa * (u + 0.044715 * u * u * u)));
-    case KH_ACT_QUICK_GELU: return (float)(u * sigmoid(1.702 * u));
-    case KH_ACT_SILU: return (float)(u * sigmoid(u));
+    case KH_ACT_NONE:
+        return value;
+    case KH_ACT_GELU:
+        return (float)(u * 0.5 * erfc(-u * 0.70710678118654752440));
+    case KH_ACT_GELU_TANH:
+        return (float)(u * sigmoid(2.0 * kappa * (u + 0.044715 * u * u * u)));
+    case KH_ACT_QUICK_GELU:
+        return (float)(u * sigmoid(1.702 * u));
+    case KH_ACT_SILU:
+        return (float)(u * sigmoid(u));
     }
     return NAN;
 }
@@ -27,7 +33,8 @@ float kh_reference_slope(kh_activation act, float value) {
     const double u = (double)value;
     double s;
     switch (act) {
-    case KH_ACT_NONE: return 1.0f;
+    case KH_ACT_NONE:
+        return 1.0f;
     case KH_ACT_GELU:
         return (float)(0.5 * erfc(-u * 0.70710678118654752440) +
                        u * exp(-0.5 * u * u) * 0.39894228040143267794);
@@ -48,14 +55,16 @@ typedef struct moments {
     float mean, deviation; /* deviation: sqrt(var + eps) */
 } moments;
 
-/* Two passes: ViT activations have outliers that cancel badly in E[x^2] - mean^2. */
+/* Two passes: ViT activations have outliers that cancel badly in E[x^2] - mean^2. The sums are
+ * double: a mean that is large beside the deviation must not lose the deviation's digits. */
 static moments moments_of_row(const kh_norm *norm, const float *x) {
-    float sum = 0;
-    for (size_t i = 0; i < norm->dim; i++) sum += x[i];
-    const float mean = sum / (float)norm->dim;
-    float squares = 0;
-    for (size_t i = 0; i < norm->dim; i++) squares += (x[i] - mean) * (x[i] - mean);
-    return (moments){mean, sqrtf(squares / (float)norm->dim + norm->eps)};
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < norm->dim; i++)
+        sum += (double)x[i];
+    const float mean = (float)(sum / (double)norm->dim);
+    for (size_t i = 0; i < norm->dim; i++)
+        squares += (double)(x[i] - mean) * (double)(x[i] - mean);
+    return (moments){mean, (float)sqrt(squares / (double)norm->dim + (double)norm->eps)};
 }
 
 float kh_reference_norm_row(const kh_norm *norm, const float *x, float *y) {
@@ -106,13 +115,15 @@ void kh_reference_layernorm_backward(kh_ctx *ctx, const kh_norm *norm, size_t ro
 
 void kh_reference_activate(kh_ctx *ctx, kh_activation act, size_t count, const float *x, float *y) {
     (void)ctx;
-    for (size_t i = 0; i < count; i++) y[i] = kh_reference_act(act, x[i]);
+    for (size_t i = 0; i < count; i++)
+        y[i] = kh_reference_act(act, x[i]);
 }
 
 void kh_reference_activate_backward(kh_ctx *ctx, kh_activation act, size_t count, const float *x,
                                     const float *dy, float *dx) {
     (void)ctx;
-    for (size_t i = 0; i < count; i++) dx[i] = dy[i] * kh_reference_slope(act, x[i]);
+    for (size_t i = 0; i < count; i++)
+        dx[i] = dy[i] * kh_reference_slope(act, x[i]);
 }
 
 void kh_reference_gate(kh_ctx *ctx, kh_activation act, size_t rows, size_t neurons,

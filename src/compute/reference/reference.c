@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "compute/reference/reference.h"
 
 #include "base/alloc.h"

@@ -1,7 +1,9 @@
-/* compute/reference: the definition of every op in plain loops, one thread, one row after the other.
+/* compute/reference: the definition of every op in plain loops, one thread, one row after the
+ * other.
  *
- * Sums are fp32 and run in index order; only the activation functions and exp are taken from the
- * double libm and rounded once. Fast code is compared with this. */
+ * Products are summed in fp32 and in index order. LayerNorm's two sums are double, and the
+ * activation functions and exp come from the double libm and are rounded once. Fast code is
+ * compared with this. */
 #ifndef KH_COMPUTE_REFERENCE_H
 #define KH_COMPUTE_REFERENCE_H
 

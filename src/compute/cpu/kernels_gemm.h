@@ -1,0 +1,150 @@
+/* compute/cpu/kernels_gemm.h (template): tiles of C += A * B, the only place that multiplies.
+ * Needs one of vec_*.h before it. */
+#include "compute/cpu/isa.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+/* c[r][0..nv*VL) (+)= sum over k < kc of a[r * row_step + k * k_step] * b[k * NR + ...]
+ *
+ * height, nv, row_step and k_step are constants after inlining, so the accumulators live in
+ * registers. `ahead` is walked through the second-level cache while we multiply: one cache line for
+ * four k; it is the panel that comes next. */
+VEC void tile(const int height, const int nv, const size_t row_step, const size_t k_step, size_t kc,
+              const float *restrict a, const float *restrict b, float *restrict c, size_t ldc,
+              bool first, const float *ahead) {
+    vf acc[MR][NV];
+    UNROLL for (int r = 0; r < height; r++) {
+        UNROLL for (int v = 0; v < nv; v++) {
+            acc[r][v] = first ? v_zero() : v_load(c + (size_t)r * ldc + (size_t)(v * VL));
+        }
+    }
+#define KH_STEP(k)                                                                                 \
+    do {                                                                                           \
+        vf bv[NV];                                                                                 \
+        UNROLL for (int v = 0; v < nv; v++) bv[v] = v_load(b + (k)*NR + v * VL);                   \
+        UNROLL for (int r = 0; r < height; r++) {                                                  \
+            const vf ar = v_set1(a[(size_t)r * row_step + (k)*k_step]);                            \
+            UNROLL for (int v = 0; v < nv; v++) acc[r][v] = v_fma(ar, bv[v], acc[r][v]);           \
+        }                                                                                          \
+    } while (0)
+    size_t left = kc;
+    for (; left >= 4; left -= 4) {
+        v_prefetch_far(ahead);
+        KH_STEP(0);
+        KH_STEP(1);
+        KH_STEP(2);
+        KH_STEP(3);
+        ahead += 16;
+        a += 4 * k_step;
+        b += 4 * NR;
+    }
+    for (; left > 0; left--) {
+        KH_STEP(0);
+        a += k_step;
+        b += NR;
+    }
+#undef KH_STEP
+    UNROLL for (int r = 0; r < height; r++) {
+        UNROLL for (int v = 0; v < nv; v++)
+            v_store(c + (size_t)r * ldc + (size_t)(v * VL), acc[r][v]);
+    }
+}
+
+typedef void tile_fn(size_t kc, const float *a, const float *b, float *c, size_t ldc, bool first,
+                     const float *ahead);
+
+/* rows_h_v: rows of A lie KH_LDA apart (a slab); cols_h_v: rows are neighbours and k steps KH_LDA
+ * (the transpose of a slab). */
+#define KH_TILES(h)                                                                                \
+    static void rows_##h##_1(size_t kc, const float *a, const float *b, float *c, size_t ldc,      \
+                             bool first, const float *ahead) {                                     \
+        tile(h, 1, KH_LDA, 1, kc, a, b, c, ldc, first, ahead);                                     \
+    }                                                                                              \
+    static void rows_##h##_2(size_t kc, const float *a, const float *b, float *c, size_t ldc,      \
+                             bool first, const float *ahead) {                                     \
+        tile(h, 2, KH_LDA, 1, kc, a, b, c, ldc, first, ahead);                                     \
+    }                                                                                              \
+    static void cols_##h##_1(size_t kc, const float *a, const float *b, float *c, size_t ldc,      \
+                             bool first, const float *ahead) {                                     \
+        tile(h, 1, 1, KH_LDA, kc, a, b, c, ldc, first, ahead);                                     \
+    }                                                                                              \
+    static void cols_##h##_2(size_t kc, const float *a, const float *b, float *c, size_t ldc,      \
+                             bool first, const float *ahead) {                                     \
+        tile(h, 2, 1, KH_LDA, kc, a, b, c, ldc, first, ahead);                                     \
+    }
+#define KH_NAMES(kind, h) [h] = {0, kind##_##h##_1, kind##_##h##_2}
+
+KH_TILES(1)
+KH_TILES(2) KH_TILES(3) KH_TILES(4)
+#if KH_TILE_ROWS >= 6
+    KH_TILES(5) KH_TILES(6)
+#endif
+#if KH_TILE_ROWS >= 8
+        KH_TILES(7) KH_TILES(8)
+#endif
+#if KH_TILE_ROWS >= 14
+            KH_TILES(9) KH_TILES(10) KH_TILES(11) KH_TILES(12) KH_TILES(13) KH_TILES(14)
+#endif
+
+#if KH_TILE_ROWS == 4
+#define KH_TABLE(kind) KH_NAMES(kind, 1), KH_NAMES(kind, 2), KH_NAMES(kind, 3), KH_NAMES(kind, 4)
+#elif KH_TILE_ROWS == 6
+#define KH_TABLE(kind)                                                                             \
+    KH_NAMES(kind, 1), KH_NAMES(kind, 2), KH_NAMES(kind, 3), KH_NAMES(kind, 4), KH_NAMES(kind, 5), \
+        KH_NAMES(kind, 6)
+#elif KH_TILE_ROWS == 8
+#define KH_TABLE(kind)                                                                             \
+    KH_NAMES(kind, 1), KH_NAMES(kind, 2), KH_NAMES(kind, 3), KH_NAMES(kind, 4), KH_NAMES(kind, 5), \
+        KH_NAMES(kind, 6), KH_NAMES(kind, 7), KH_NAMES(kind, 8)
+#else
+#define KH_TABLE(kind)                                                                             \
+    KH_NAMES(kind, 1), KH_NAMES(kind, 2), KH_NAMES(kind, 3), KH_NAMES(kind, 4), KH_NAMES(kind, 5), \
+        KH_NAMES(kind, 6), KH_NAMES(kind, 7), KH_NAMES(kind, 8), KH_NAMES(kind, 9),                \
+        KH_NAMES(kind, 10), KH_NAMES(kind, 11), KH_NAMES(kind, 12), KH_NAMES(kind, 13),            \
+        KH_NAMES(kind, 14)
+#endif
+
+                static tile_fn *const row_tiles[MR + 1][NV + 1] = {KH_TABLE(rows)};
+static tile_fn *const col_tiles[MR + 1][NV + 1] = {KH_TABLE(cols)};
+
+/* Vectors needed for the first n columns of a panel. */
+VEC size_t vectors(size_t n) {
+    return n > VL ? 2 : 1;
+}
+
+VEC size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* Where column k of row r lies in a slab of `rows` rows. */
+VEC float *slab_at(float *slab, size_t rows, size_t r, size_t k) {
+    return slab + (k / KH_KC * rows + r) * KH_LDA + k % KH_KC;
+}
+
+/* c (+)= slab rows [r, r + height) times a panel, over all k. */
+static void multiply_tile(size_t height, size_t nv, size_t k, float *slab, size_t slab_rows,
+                          size_t r, const float *panel, float *c, size_t ldc) {
+    for (size_t k0 = 0; k0 < k; k0 += KH_KC)
+        row_tiles[height][nv](least(KH_KC, k - k0), slab_at(slab, slab_rows, r, k0),
+                              panel + k0 * NR, c, ldc, k0 == 0, panel + k0 * NR);
+}
+
+/* One block of k for all tiles of a chunk: c[r][0..NR) (+)= slab block times b. The panel block
+ * that comes next is fetched meanwhile, each tile its share. */
+static void multiply_block(size_t rows, size_t nv, size_t kc, const float *slab, const float *b,
+                           const float *next, float *c, bool first) {
+    const size_t tiles = kh_ceil_div(rows, MR);
+    const size_t share = kc / 4 * 16; /* floats one tile fetches */
+    const size_t step = tiles > 1 && kc * NR > share ? (kc * NR - share) / (tiles - 1) : 0;
+    const size_t hop = step < share ? step : share;
+    for (size_t t = 0; t < tiles; t++) {
+        const kh_range tile_rows = kh_part(rows, t, tiles);
+        row_tiles[tile_rows.end - tile_rows.begin][nv](kc, slab + tile_rows.begin * KH_LDA, b,
+                                                       c + tile_rows.begin * NR, NR, first,
+                                                       next + t * hop);
+    }
+}
