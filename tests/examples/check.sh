@@ -19,6 +19,11 @@ heatmap)
     echo "$said" | grep -q '@@' || fail "the brightest patch is missing"
     said=$("$program" random:test_vit no-such-picture.jpg 2>&1) && fail "reads a missing picture"
     ;;
+paint_scene)
+    said=$("$program" scene.png 2>&1 && "$program" scene.png 64 2>&1) || fail "fails"
+    [ "$(head -c 4 scene.png | tail -c 3)" = PNG ] || fail "no PNG"
+    said=$("$program" /no/such/folder/scene.png 2>&1) && fail "writes into a folder that is not there"
+    ;;
 esac
 case "$said" in
 "$1: "?*) ;;

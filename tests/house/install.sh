@@ -40,7 +40,7 @@ for example in top_neurons heatmap; do
     ${CC:-cc} -std=c11 "$source" -o consumer/shared/$example $(pkg-config --cflags --libs keyhole)
     # shellcheck disable=SC2046
     ${CC:-cc} -std=c11 "$source" -o consumer/static/$example $(pkg-config --cflags keyhole) \
-        "$library/libkeyhole.a" $(pkg-config --static --libs keyhole | sed 's/-lkeyhole//')
+        "$library/libkeyhole.a" $(pkg-config --libs $(pkg-config --print-requires-private keyhole)) -pthread -lm
 done
 runs consumer/shared
 runs consumer/static

@@ -1,0 +1,1 @@
+keyhole align random:test_vit --draws 0 --classes 1000

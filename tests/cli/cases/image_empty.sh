@@ -1,0 +1,1 @@
+: >empty.png && keyhole classify random:test_vit empty.png

@@ -1,0 +1,1 @@
+mkdir nothing && keyhole classify random:test_vit nothing

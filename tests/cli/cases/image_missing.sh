@@ -1,0 +1,1 @@
+keyhole classify random:test_vit no-such.jpg

@@ -1,0 +1,1 @@
+echo "not a picture at all" >notes.jpg && keyhole classify random:test_vit notes.jpg

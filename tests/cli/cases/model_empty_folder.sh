@@ -1,0 +1,1 @@
+mkdir empty && keyhole info empty

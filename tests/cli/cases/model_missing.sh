@@ -1,0 +1,1 @@
+keyhole info no-such-folder

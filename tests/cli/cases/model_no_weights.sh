@@ -1,0 +1,1 @@
+mkdir half && cp "$DATA/golden/test_vit/config.json" half && keyhole info half

@@ -1,0 +1,1 @@
+keyhole info timm/vit_base_patch16_224.augreg_in21k_ft_in1k

@@ -1,0 +1,1 @@
+keyhole info random:vit_imaginary_patch16_224

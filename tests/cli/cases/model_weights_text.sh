@@ -1,0 +1,2 @@
+cp -r "$DATA/golden/test_vit" m && echo "this is no safetensors file" >m/model.safetensors
+keyhole info m

@@ -1,0 +1,2 @@
+# a folder of pictures is no checkpoint
+keyhole info "$DATA/golden/images"

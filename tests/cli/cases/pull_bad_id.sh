@@ -1,0 +1,1 @@
+keyhole pull ../../etc/passwd

@@ -1,0 +1,1 @@
+keyhole info random:test_vit >&-
