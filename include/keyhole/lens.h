@@ -123,7 +123,7 @@ typedef struct kh_score_stats {
     uint64_t top_histogram[KH_HISTOGRAM_BINS];
 } kh_score_stats;
 
-/* scores [units, classes]. Errors: KH_E_MEMORY (a copy of the scores is taken for p99). */
+/* scores [units, classes]; NaNs are counted and left out. Errors: KH_E_ARG empty, KH_E_MEMORY. */
 KH_API kh_status kh_lens_score_stats(const float *scores, size_t units, size_t classes,
                                      kh_score_stats *out, kh_error *err);
 

@@ -1,5 +1,5 @@
 /* For every class its best value vectors, over all blocks and per block, while blocks stream by. */
-#include "keyhole/lens.h"
+#include "lens/scores.h"
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -183,7 +183,8 @@ kh_status kh_lens_ranker_feed(kh_ranker *r, kh_ctx *ctx, const float *scores, kh
     if (r->fed >= out->blocks)
         return kh_fail(err, KH_E_ARG, "the ranking has all its %zu blocks", out->blocks);
     kh_score_stats *stats = &out->stats[r->fed];
-    KH_TRY(kh_lens_score_stats(scores, out->units, out->classes, stats, err));
+    KH_TRY(kh_score_stats_on(ctx ? kh_ctx_pool(ctx) : NULL, scores, out->units, out->classes, stats,
+                             err));
     if (stats->nan_count)
         return kh_fail(err, KH_E_NUMERIC, "block %zu: %llu of %llu scores are NaN", r->fed,
                        (unsigned long long)stats->nan_count,

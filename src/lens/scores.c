@@ -1,5 +1,5 @@
 /* Mean, spread, percentiles and histograms of many scores. */
-#include "keyhole/lens.h"
+#include "lens/scores.h"
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -72,77 +72,181 @@ kh_status kh_lens_quantile(const float *values, size_t count, double q, double *
     return KH_OK;
 }
 
-static void fill_histogram(const float *v, size_t count, double lo, double hi, uint64_t *bins) {
-    memset(bins, 0, KH_HISTOGRAM_BINS * sizeof *bins);
-    const double per = hi > lo ? KH_HISTOGRAM_BINS / (hi - lo) : 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t bin = (size_t)(((double)v[i] - lo) * per);
-        if (bin >= KH_HISTOGRAM_BINS) bin = KH_HISTOGRAM_BINS - 1;
-        bins[bin]++;
+/* ---- statistics of a block's scores ------------------------------------------------------------ */
+
+#define UNITS_PER_TASK 64
+#define FINE_BINS      4096 /* a multiple of KH_HISTOGRAM_BINS */
+
+/* What one task sees of its rows; added up in the order of tasks. */
+typedef struct part {
+    size_t kept;
+    double sum, squares;
+    float min, max;
+    uint32_t bins[FINE_BINS];
+} part;
+
+typedef struct stats_job {
+    const float *scores;
+    size_t units, classes;
+    part *parts;
+    float *tops; /* [units] NaN where a row is all NaN */
+    double mean, min, per; /* of the second round; per: fine bins per score */
+} stats_job;
+
+static double bins_per_score(double min, double max) {
+    const double width = max - min;
+    return width > 0 && isfinite(width) ? FINE_BINS / width : 0; /* 0: everything in the first bin */
+}
+
+static size_t fine_bin(float v, double min, double per) {
+    if (!(per > 0)) return 0;
+    const size_t bin = (size_t)(((double)v - min) * per);
+    return bin < FINE_BINS ? bin : FINE_BINS - 1;
+}
+
+/* First round: count, sum, range, each row's best. */
+static void range_task(void *arg, size_t task, size_t worker) {
+    (void)worker;
+    const stats_job *job = arg;
+    part *p = &job->parts[task];
+    p->min = INFINITY;
+    p->max = -INFINITY;
+    for (size_t n = task * UNITS_PER_TASK; n < job->units && n < (task + 1) * UNITS_PER_TASK; n++) {
+        const float *row = job->scores + n * job->classes;
+        float top = NAN;
+        double sum = 0;
+        for (size_t c = 0; c < job->classes; c++) {
+            const float s = row[c];
+            if (isnan(s)) continue;
+            p->kept++;
+            sum += (double)s;
+            if (s < p->min) p->min = s;
+            if (!(s <= top)) top = s;
+        }
+        p->sum += sum;
+        if (top > p->max) p->max = top;
+        job->tops[n] = top;
     }
 }
 
-static void range_of(const float *v, size_t count, double *lo, double *hi) {
-    float a = v[0], b = v[0];
-    for (size_t i = 1; i < count; i++) {
-        if (v[i] < a) a = v[i];
-        if (v[i] > b) b = v[i];
+/* Second round: squares around the mean, fine histogram. */
+static void spread_task(void *arg, size_t task, size_t worker) {
+    (void)worker;
+    const stats_job *job = arg;
+    part *p = &job->parts[task];
+    for (size_t n = task * UNITS_PER_TASK; n < job->units && n < (task + 1) * UNITS_PER_TASK; n++) {
+        const float *row = job->scores + n * job->classes;
+        double squares = 0;
+        for (size_t c = 0; c < job->classes; c++) {
+            if (isnan(row[c])) continue;
+            const double d = (double)row[c] - job->mean;
+            squares += d * d;
+            p->bins[fine_bin(row[c], job->min, job->per)]++;
+        }
+        p->squares += squares;
     }
-    *lo = (double)a;
-    *hi = (double)b;
 }
 
-kh_status kh_lens_score_stats(const float *scores, size_t units, size_t classes,
-                              kh_score_stats *out, kh_error *err) {
+static size_t run_tasks(kh_pool *pool, kh_task_fn fn, stats_job *job) {
+    const size_t tasks = (job->units + UNITS_PER_TASK - 1) / UNITS_PER_TASK;
+    if (pool) kh_pool_run(pool, tasks, fn, job);
+    for (size_t task = 0; task < tasks && !pool; task++) fn(job, task, 0);
+    return tasks;
+}
+
+/* Exact quantile: the histogram says in which bins the two ranks lie, and only those are searched. */
+static kh_status quantile_by_bins(const stats_job *job, const uint64_t *bins, size_t kept, double q,
+                                  double *out, kh_error *err) {
+    const double position = q * (double)(kept - 1);
+    const size_t below = (size_t)position;
+    const size_t above = below + 1 < kept ? below + 1 : below;
+    size_t first = 0, last, before = 0, count = 0;
+    while (before + bins[first] <= below) before += bins[first++];
+    for (last = first; before + (count += bins[last]) <= above; last++) {}
+    float *found = kh_alloc_floats(count);
+    if (!found) return kh_fail(err, KH_E_MEMORY, "no memory for the percentile of %zu scores", kept);
+    size_t at = 0;
+    for (size_t i = 0; i < job->units * job->classes; i++) {
+        if (isnan(job->scores[i])) continue;
+        const size_t bin = fine_bin(job->scores[i], job->min, job->per);
+        if (bin >= first && bin <= last) found[at++] = job->scores[i];
+    }
+    const double a = (double)select_kth(found, count, below - before);
+    const double b = above > below ? (double)select_kth(found, count, above - before) : a;
+    *out = a + (b - a) * (position - (double)below);
+    kh_free(found);
+    return KH_OK;
+}
+
+static void fill_tops(const float *tops, size_t units, kh_score_stats *out) {
+    out->top_min = (double)INFINITY;
+    out->top_max = (double)-INFINITY;
+    for (size_t n = 0; n < units; n++) {
+        if ((double)tops[n] < out->top_min) out->top_min = (double)tops[n];
+        if ((double)tops[n] > out->top_max) out->top_max = (double)tops[n];
+    }
+    const double per = bins_per_score(out->top_min, out->top_max);
+    for (size_t n = 0; n < units; n++) {
+        if (isnan(tops[n])) continue;
+        const size_t bin = fine_bin(tops[n], out->top_min, per);
+        out->top_histogram[bin / (FINE_BINS / KH_HISTOGRAM_BINS)]++;
+    }
+}
+
+static kh_status fill_stats(kh_pool *pool, stats_job *job, kh_score_stats *out, kh_error *err) {
+    size_t tasks = run_tasks(pool, range_task, job);
+    double sum = 0;
+    out->min = (double)INFINITY;
+    out->max = (double)-INFINITY;
+    for (size_t i = 0; i < tasks; i++) {
+        const part *p = &job->parts[i];
+        out->count += p->kept;
+        sum += p->sum;
+        if ((double)p->min < out->min) out->min = (double)p->min;
+        if ((double)p->max > out->max) out->max = (double)p->max;
+    }
+    out->nan_count = job->units * job->classes - out->count;
+    if (out->count == 0) {
+        out->mean = out->std = out->min = out->max = out->p99 = (double)NAN;
+        out->top_min = out->top_max = (double)NAN;
+        return KH_OK;
+    }
+    fill_tops(job->tops, job->units, out);
+    job->mean = out->mean = sum / (double)out->count;
+    job->min = out->min;
+    job->per = bins_per_score(out->min, out->max);
+    tasks = run_tasks(pool, spread_task, job);
+    uint64_t bins[FINE_BINS] = {0};
+    double squares = 0;
+    for (size_t i = 0; i < tasks; i++) {
+        squares += job->parts[i].squares;
+        for (size_t b = 0; b < FINE_BINS; b++) bins[b] += job->parts[i].bins[b];
+    }
+    out->std = sqrt(squares / (double)out->count);
+    for (size_t b = 0; b < FINE_BINS; b++)
+        out->histogram[b / (FINE_BINS / KH_HISTOGRAM_BINS)] += bins[b];
+    return quantile_by_bins(job, bins, out->count, 0.99, &out->p99, err);
+}
+
+kh_status kh_score_stats_on(kh_pool *pool, const float *scores, size_t units, size_t classes,
+                            kh_score_stats *out, kh_error *err) {
     memset(out, 0, sizeof *out);
     size_t count;
     if (!kh_mul(units, classes, &count) || count == 0)
         return kh_fail(err, KH_E_ARG, "statistics of %zu x %zu scores", units, classes);
-    float *copy = kh_alloc_floats(count);
-    float *tops = kh_alloc_floats(units);
-    kh_status status = KH_OK;
-    if (!copy || !tops) {
-        status = kh_fail(err, KH_E_MEMORY, "no memory for the statistics of %zu scores", count);
-        goto done;
-    }
-    size_t kept = 0, top_count = 0;
-    double sum = 0;
-    for (size_t n = 0; n < units; n++) {
-        const size_t before = kept;
-        float top = 0;
-        double row = 0;
-        for (size_t c = 0; c < classes; c++) {
-            const float s = scores[n * classes + c];
-            if (isnan(s)) continue;
-            if (kept == before || s > top) top = s;
-            row += (double)s;
-            copy[kept++] = s;
-        }
-        sum += row;
-        if (kept > before) tops[top_count++] = top;
-    }
-    out->count = kept;
-    out->nan_count = count - kept;
-    if (kept == 0) {
-        out->mean = out->std = out->min = out->max = out->p99 = (double)NAN;
-        out->top_min = out->top_max = (double)NAN;
-        goto done;
-    }
-    out->mean = sum / (double)kept;
-    double squares = 0;
-    for (size_t i = 0; i < kept; i++) {
-        const double d = (double)copy[i] - out->mean;
-        squares += d * d;
-    }
-    out->std = sqrt(squares / (double)kept);
-    range_of(copy, kept, &out->min, &out->max);
-    fill_histogram(copy, kept, out->min, out->max, out->histogram);
-    range_of(tops, top_count, &out->top_min, &out->top_max);
-    fill_histogram(tops, top_count, out->top_min, out->top_max, out->top_histogram);
-    out->p99 = quantile_of(copy, kept, 0.99);
-
-done:
-    kh_free(tops);
-    kh_free(copy);
+    stats_job job = {.scores = scores, .units = units, .classes = classes};
+    job.parts = kh_calloc((units + UNITS_PER_TASK - 1) / UNITS_PER_TASK, sizeof *job.parts);
+    job.tops = kh_alloc_floats(units);
+    const kh_status status =
+        job.parts && job.tops
+            ? fill_stats(pool, &job, out, err)
+            : kh_fail(err, KH_E_MEMORY, "no memory for the statistics of %zu scores", count);
+    kh_free(job.tops);
+    kh_free(job.parts);
     return status;
+}
+
+kh_status kh_lens_score_stats(const float *scores, size_t units, size_t classes,
+                              kh_score_stats *out, kh_error *err) {
+    return kh_score_stats_on(NULL, scores, units, classes, out, err);
 }

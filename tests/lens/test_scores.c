@@ -2,7 +2,7 @@
 #include "support/kh_test.h"
 
 #include "base/alloc.h"
-#include "keyhole/lens.h"
+#include "lens/scores.h"
 
 static int ascending(const void *a, const void *b) {
     const float x = *(const float *)a, y = *(const float *)b;
@@ -81,6 +81,27 @@ static void statistics_match_float64(void **state) {
     assert_true(got.top_min == (double)lowest_top && got.top_max == got.max);
 }
 
+static void the_99th_percentile_is_exact_and_needs_no_threads(void **state) {
+    (void)state;
+    kh_error err = {0};
+    const size_t units[] = {1, 3, 130, 301};
+    kh_pool *pool;
+    kh_assert_ok(kh_pool_create(2, &pool, &err));
+    for (size_t i = 0; i < 4; i++)
+        for (size_t shape = 0; shape < 3; shape++) {
+            static float s[301 * 17];
+            kh_score_stats one, two;
+            const size_t n = units[i] * 17;
+            kh_test_fill(s, n, 70 + i, 2);
+            for (size_t j = 0; j < n && shape; j++) s[j] = shape == 1 ? expf(9 * s[j]) : rintf(s[j]);
+            kh_assert_ok(kh_lens_score_stats(s, units[i], 17, &one, &err));
+            kh_assert_ok(kh_score_stats_on(pool, s, units[i], 17, &two, &err));
+            assert_memory_equal(&one, &two, sizeof one);
+            assert_true(one.p99 == sorted_quantile(s, n, 0.99));
+        }
+    kh_pool_free(pool);
+}
+
 static void nan_scores_are_counted_and_left_out(void **state) {
     (void)state;
     kh_error err = {0};
@@ -107,12 +128,22 @@ static void constant_scores_have_a_histogram(void **state) {
     assert_int_equal(got.top_histogram[0], 2);
 }
 
+static void infinite_scores_do_no_harm(void **state) {
+    (void)state;
+    kh_error err = {0};
+    const float s[4] = {-INFINITY, 1, INFINITY, 2};
+    kh_score_stats got;
+    kh_assert_ok(kh_lens_score_stats(s, 2, 2, &got, &err));
+    assert_true(got.max == (double)INFINITY && got.min == (double)-INFINITY);
+    assert_int_equal(got.histogram[0], 4);
+}
+
 static void failing_allocations_are_reported(void **state) {
     (void)state;
-    const float s[4] = {2, 2, 2, 2};
+    const float s[4] = {2, 1, 2, 3};
     kh_score_stats got;
     double q;
-    for (size_t n = 1; n <= 2; n++) {
+    for (size_t n = 1; n <= 3; n++) {
         kh_error err = {0};
         kh_alloc_fail_after(n);
         const kh_status status = kh_lens_score_stats(s, 2, 2, &got, &err);
@@ -130,8 +161,10 @@ int main(void) {
         cmocka_unit_test(quantiles_equal_those_of_the_sorted_values),
         cmocka_unit_test(quantiles_refuse_nothing_nan_and_nonsense),
         cmocka_unit_test(statistics_match_float64),
+        cmocka_unit_test(the_99th_percentile_is_exact_and_needs_no_threads),
         cmocka_unit_test(nan_scores_are_counted_and_left_out),
         cmocka_unit_test(constant_scores_have_a_histogram),
+        cmocka_unit_test(infinite_scores_do_no_harm),
         cmocka_unit_test(failing_allocations_are_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
