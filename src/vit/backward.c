@@ -91,14 +91,15 @@ static const float *only_hidden_seed(const kh_pass *p, size_t block, kh_stage *s
 
 /* fc1's outputs for units first..first+count-1 again, [rows, count] or gates and values side by
  * side. */
-static void recompute_pre(kh_pass *p, size_t block, size_t rows, size_t first, size_t count,
+static void recompute_pre(kh_pass *p, size_t block, size_t image, size_t first, size_t count,
                           float *pre) {
     const kh_model *m = p->model;
     const kh_block *w = &m->blocks[block];
     const size_t dim = m->info.dim, halves = m->info.is_gated ? 2 : 1;
+    const size_t rows = kh_pass_rows(p, block);
     for (size_t half = 0; half < halves; half++)
         p->ops->linear(p->ctx, &(kh_linear_args){.rows = rows,
-                                                 .x = p->blocks[block].x_mid,
+                                                 .x = p->blocks[block].x_mid + image * rows * dim,
                                                  .x_stride = dim,
                                                  .norm = m->info.is_post_norm ? NULL : &w->norm2,
                                                  .w = w->fc1,
@@ -108,44 +109,60 @@ static void recompute_pre(kh_pass *p, size_t block, size_t rows, size_t first, s
                                                  .y_stride = halves * count});
 }
 
-/* The one seed of this block lies on hidden units and is mostly zero: only its columns count.
- * Writes the gradient at fc1's input; false when every seed is zero. */
-static bool sparse_hidden(kh_pass *p, size_t block, size_t rows, float *d_in) {
+/* Seeds of one image on units first..end-1, everything else zero; d_in [rows, dim] of that image.
+ */
+static void sparse_image(kh_pass *p, size_t block, kh_stage stage, size_t image, const float *seeds,
+                         size_t first, size_t count, float *d_in) {
     const kh_model *m = p->model;
-    const size_t neurons = m->info.neurons;
-    kh_stage stage = KH_STAGE_PRE;
-    const float *seeds = only_hidden_seed(p, block, &stage);
-    size_t first, end;
-    seeded_units(p, seeds, rows, &first, &end);
-    if (first >= end) return false;
-    const size_t count = end - first;
+    const size_t neurons = m->info.neurons, rows = kh_pass_rows(p, block);
+    const size_t half = stage == KH_STAGE_PRE_LINEAR ? neurons : 0;
     kh_linear_backward_args args = {.rows = rows,
                                     .dy = seeds + first,
                                     .dy_stride = neurons,
                                     .w = m->blocks[block].fc1,
-                                    .first_out =
-                                        (stage == KH_STAGE_PRE_LINEAR ? neurons : 0) + first,
+                                    .first_out = half + first,
                                     .outs = count,
                                     .dx = d_in};
     if (stage == KH_STAGE_POST) {
-        const size_t stride = m->info.is_gated ? 2 * count : count;
-        recompute_pre(p, block, rows, first, count, p->dpre);
+        recompute_pre(p, block, image, first, count, p->dpre);
         kh_rows_copy(p->ctx, rows, count, seeds + first, neurons, p->dpost, count);
-        if (m->info.is_gated)
-            p->ops->gate_backward(p->ctx, m->act, rows, count, p->dpre, p->dpost, p->dwide);
-        else
-            p->ops->activate_backward(p->ctx, m->act, rows * count, p->dpre, p->dpost, p->dwide);
         args.dy = p->dwide;
-        args.dy_stride = stride;
+        args.dy_stride = m->info.is_gated ? 2 * count : count;
         if (m->info.is_gated) {
+            p->ops->gate_backward(p->ctx, m->act, rows, count, p->dpre, p->dpost, p->dwide);
             p->ops->linear_backward(p->ctx, &args);
             args.dy = p->dwide + count;
             args.first_out = neurons + first;
             args.add = d_in;
+        } else {
+            p->ops->activate_backward(p->ctx, m->act, rows * count, p->dpre, p->dpost, p->dwide);
         }
     }
     p->ops->linear_backward(p->ctx, &args);
-    return true;
+}
+
+/* The one seed of this block lies on hidden units and is mostly zero: only its columns count,
+ * chosen image by image so that an image's bits do not depend on its neighbours. Writes the
+ * gradient at fc1's input; false when every seed is zero. */
+static bool sparse_hidden(kh_pass *p, size_t block, float *d_in) {
+    const kh_model *m = p->model;
+    const size_t rows = kh_pass_rows(p, block), dim = m->info.dim, neurons = m->info.neurons;
+    kh_stage stage = KH_STAGE_PRE;
+    const float *seeds = only_hidden_seed(p, block, &stage);
+    bool any = false;
+    for (size_t image = 0; image < p->batch; image++) {
+        const float *own = seeds + image * rows * neurons;
+        float *to = d_in + image * rows * dim;
+        size_t first, end;
+        seeded_units(p, own, rows, &first, &end);
+        if (first >= end) {
+            kh_rows_zero(p->ctx, rows * dim, to);
+            continue;
+        }
+        sparse_image(p, block, stage, image, own, first, end - first, to);
+        any = true;
+    }
+    return any;
 }
 
 static void absorb_hidden(kh_pass *p, kh_stage stage, size_t block, float *base, size_t stride,
@@ -205,7 +222,7 @@ static void mlp_back(kh_pass *p, size_t block, float *dx, bool *live) {
     bool flows;
     float *d_in = m->info.is_post_norm ? dx : p->dln;
     if (sparse) {
-        flows = sparse_hidden(p, block, rows, d_in);
+        flows = sparse_hidden(p, block, d_in);
         if (m->info.is_post_norm && flows) *live = true;
     } else {
         flows = hidden_back(p, block, rows, dbranch);

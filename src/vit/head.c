@@ -1,5 +1,5 @@
 /* Final norm and head on plain vectors. */
-#include "vit/model.h"
+#include "vit/plan.h"
 
 /* Scratch of one call: normalised rows, the feature the head multiplies, and a second head's
  * logits. */
@@ -69,9 +69,8 @@ kh_status kh_model_head(kh_ctx *ctx, const kh_model *model, const float *rows, s
                        "%s reads its classes behind an attention pool; projecting single vectors "
                        "through its head means nothing",
                        model->info.architecture);
+    KH_TRY(kh_pass_fit_context(ctx, model, err));
     const kh_backend *ops = kh_ctx_backend(ctx);
-    if (ops != model->backend)
-        return kh_fail(err, KH_E_ARG, "model and context belong to different backends");
     enum { ROWS = 1024 }; /* at once, so that scratch stays small */
     const size_t at_once = row_count < ROWS ? row_count : ROWS;
     if (row_count == 0) return KH_OK;

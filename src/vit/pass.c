@@ -1,15 +1,51 @@
 /* The public face of a pass: create, run, hand out, go back. */
 #include "keyhole/vit.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "vit/steps.h"
 #include "vit/taps.h"
+
+/* Scratch was reserved in the model's own context when its weights were packed. Another context gets
+ * as much by packing one narrow weight that is wider than any layer. */
+static kh_status reserve_scratch(kh_ctx *ctx, const kh_model *m, kh_error *err) {
+    const kh_backend *ops = kh_ctx_backend(ctx);
+    const size_t sizes[] = {3 * m->info.dim, kh_fc1_rows(m), m->info.classes, m->feature_dim,
+                            3 * m->info.patch * m->info.patch};
+    size_t widest = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (sizes[i] > widest) widest = sizes[i];
+    float *zeros = kh_calloc(2 * widest, sizeof *zeros);
+    kh_weight *weight = zeros ? ops->pack(ctx, zeros, NULL, 2 * widest, 1, false) : NULL;
+    if (weight) ops->weight_free(ctx, weight);
+    kh_free(zeros);
+    if (!weight) return kh_fail(err, KH_E_MEMORY, "out of memory for scratch");
+    return KH_OK;
+}
+
+kh_status kh_pass_fit_context(kh_ctx *ctx, const kh_model *model, kh_error *err) {
+    if (ctx == model->home) return KH_OK;
+    if (kh_ctx_backend(ctx) != model->backend ||
+        strcmp(kh_ctx_isa(ctx), kh_ctx_isa(model->home)) != 0)
+        return kh_fail(err, KH_E_ARG,
+                       "the model's weights are packed for %s %s, this context is %s %s; open the "
+                       "model again with it",
+                       kh_ctx_device(model->home), kh_ctx_isa(model->home), kh_ctx_device(ctx),
+                       kh_ctx_isa(ctx));
+    return reserve_scratch(ctx, model, err);
+}
 
 kh_status kh_pass_create(kh_ctx *ctx, const kh_model *model, const kh_pass_spec *spec,
                          kh_pass **out, kh_error *err) {
     *out = NULL;
     kh_pass *p = kh_calloc(1, sizeof *p);
     if (!p) return kh_fail(err, KH_E_MEMORY, "out of memory for a pass");
+    const kh_status fits = kh_pass_fit_context(ctx, model, err);
+    if (fits) {
+        kh_free(p);
+        return fits;
+    }
     p->ctx = ctx;
     p->model = model;
     p->ops = kh_ctx_backend(ctx);
@@ -17,12 +53,6 @@ kh_status kh_pass_create(kh_ctx *ctx, const kh_model *model, const kh_pass_spec 
     p->want_logits = spec->want_logits;
     p->want_gradient = spec->want_gradient;
     p->broken = SIZE_MAX;
-    if (p->ops != model->backend) {
-        kh_free(p);
-        return kh_fail(err, KH_E_ARG,
-                       "the model's weights are packed for backend '%s', this context is '%s'",
-                       model->backend->name, kh_ctx_backend(ctx)->name);
-    }
     const kh_status status = kh_plan_make(p, spec, err);
     if (status) {
         kh_pass_free(p);

@@ -132,6 +132,9 @@ struct kh_pass {
     kh_recorder *recorder; /* not NULL: nothing is computed, steps are written down */
 };
 
+/* Whether a context can run a model that another one opened; reserves its scratch. */
+kh_status kh_pass_fit_context(kh_ctx *ctx, const kh_model *model, kh_error *err);
+
 /* Fills a pass from a spec; on failure the caller frees what there is. */
 kh_status kh_plan_make(kh_pass *pass, const kh_pass_spec *spec, kh_error *err);
 void kh_plan_clear(kh_pass *pass);
