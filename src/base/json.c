@@ -1,9 +1,31 @@
+#define _POSIX_C_SOURCE 200809L
 #include "base/json.h"
 
+#include "base/alloc.h"
 #include "base/text.h"
 
-#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Jansson reports a failed allocation without words, as a syntax error, or not at all: a string or a
+ * number then lacks a character. So its requests go through base/alloc, and we remember a refusal.
+ * A program that gave Jansson allocators of its own keeps them. */
+static _Thread_local bool allocation_failed;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void *watched_malloc(size_t bytes) {
+    void *block = kh_realloc(NULL, bytes, 1);
+    if (!block) allocation_failed = true;
+    return block;
+}
+
+static void watch_allocations(void) {
+    json_malloc_t allocate;
+    json_free_t release;
+    json_get_alloc_funcs(&allocate, &release);
+    if (allocate == malloc && release == free) json_set_alloc_funcs(watched_malloc, kh_free);
+}
 
 /* Walks the text once, outside and inside strings, without believing anything about it. */
 static kh_status prescan(const char *bytes, size_t count, kh_json_limits limits, const char *what,
@@ -41,12 +63,11 @@ kh_status kh_json_parse(const char *bytes, size_t count, kh_json_limits limits, 
     if (!kh_utf8_valid(bytes, count))
         return kh_fail(err, KH_E_FORMAT, "%s: not valid UTF-8", what);
     KH_TRY(prescan(bytes, count, limits, what, err));
+    (void)pthread_once(&once, watch_allocations);
     json_error_t where;
-    errno = 0;
+    allocation_failed = false;
     json_t *root = json_loadb(bytes, count, JSON_REJECT_DUPLICATES, &where);
-    /* Jansson reports a failed allocation without words, as a syntax error, or not at all (a name
-     * loses a character); malloc itself tells the truth */
-    if (errno == ENOMEM || (!root && where.text[0] == '\0')) {
+    if (allocation_failed || (!root && where.text[0] == '\0')) {
         json_decref(root);
         return kh_fail(err, KH_E_MEMORY, "%s: no memory to read the JSON text", what);
     }
