@@ -16,7 +16,7 @@ name=$(basename "$target")
 short=${name#fuzz_}
 mkdir -p "$build/corpus/$short"
 seeds=
-for folder in "tests/fuzz/corpus/$short" "tests/fuzz/corpus/$name" tests/data/reject tests/data/accept; do
+for folder in "tests/fuzz/corpus/$short" "tests/data/reject/$short" "tests/data/accept/$short"; do
     [ -d "$folder" ] && seeds="$seeds $folder"
 done
 dict=
