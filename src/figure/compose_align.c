@@ -52,14 +52,16 @@ static kh_status fig3_ranks(kh_figure *figure, const kh_figure_blocks_histogram 
     const size_t count = what->ranks * what->blocks;
     float *values = kh_calloc(count, sizeof *values);
     const char **names = kh_calloc(what->ranks, sizeof *names);
+    char title[64];
     kh_status status = KH_OK;
+    (void)snprintf(title, sizeof title, "Ranks 1 to %zu: number of classes", what->ranks);
     if (!values || !names) status = kh_page_no_memory(err);
     for (size_t i = 0; !status && i < count; i++)
         values[i] = (float)what->counts[i];
     for (size_t r = 0; !status && r < what->ranks; r++)
         if (!(names[r] = kh_compose_text(figure, "rank %zu", r + 1)))
             status = kh_page_no_memory(err);
-    const kh_figure_matrix matrix = {.title = "The same for the next ranks: number of classes",
+    const kh_figure_matrix matrix = {.title = title,
                                      .x_label = "block (0 is the first)",
                                      .values = values,
                                      .rows = what->ranks,

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define DOT " \xC2\xB7 " /* a middle dot */
 
@@ -16,6 +17,26 @@ static const char one_scale[] = "All maps share one colour scale.";
 static const char own_scale[] =
     "Every map has its own colour scale: compare places, not strengths; "
     "the numbers under each map are its ends.";
+
+#define NBSP "\xC2\xA0"
+
+/* "b10n1198 · S 9.15 · a max 3.21", on two lines where the cell is too narrow for one. */
+static const char *map_caption(kh_figure *figure, const char *neuron, const char *score_name,
+                               double score, double peak, size_t cell) {
+    char s[KH_NUMBER_ROOM], a[KH_NUMBER_ROOM];
+    const char *breaks[] = {DOT, "\n"};
+    (void)kh_number(score, 2, s);
+    (void)kh_number(peak, 2, a);
+    const char *caption = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        caption = kh_compose_text(figure, "%.100s%s%.100s" NBSP "%s" DOT "a" NBSP "max" NBSP "%s",
+                                  or_else(neuron, "?"), breaks[i], or_else(score_name, "S"), s, a);
+        if (!caption || kh_letters_width(figure->letters, &kh_style_body, caption,
+                                         strlen(caption)) <= (double)cell)
+            break;
+    }
+    return caption;
+}
 
 /* ---- look ------------------------------------------------------------------------------------ */
 
@@ -42,17 +63,16 @@ static kh_status look_check(const kh_figure_look *look, kh_error *err) {
 
 static bool look_map(kh_figure *figure, const kh_figure_look *look, const kh_figure_look_map *map,
                      kh_figure_panel *panel, kh_figure_scale *scale) {
-    char score[KH_NUMBER_ROOM], peak[KH_NUMBER_ROOM];
     if (!map->rgb) return true;
     panel->rgb = map->rgb;
     panel->width = look->width;
     panel->height = look->height;
     panel->frame = !map->speaks_for ? KH_FRAME_THIN : map->is_match ? KH_FRAME_GOOD : KH_FRAME_BAD;
-    panel->caption =
-        kh_compose_text(figure, "%s" DOT "%s %s" DOT "a max %s%s%s", or_else(map->neuron, "?"),
-                        or_else(look->score_name, "S"), kh_number(map->score, 2, score),
-                        kh_number(map->peak, 2, peak), map->speaks_for ? "\nspeaks for " : "",
-                        or_else(map->speaks_for, ""));
+    panel->caption = map_caption(figure, map->neuron, look->score_name, map->score, map->peak,
+                                 look->cell ? look->cell : look->width);
+    if (panel->caption && map->speaks_for)
+        panel->caption =
+            kh_compose_text(figure, "%s\nspeaks for %s", panel->caption, map->speaks_for);
     if (!look->is_shared) {
         const kh_figure_scale own = {.table = look->table, .low = map->low, .high = map->high};
         *scale = own;
@@ -194,20 +214,21 @@ static kh_figure_panel picture(const kh_figure_blocks *blocks, const uint8_t *rg
     return panel;
 }
 
+static size_t blocks_side(const kh_figure_blocks *blocks) {
+    return blocks->cell ? blocks->cell : 160;
+}
+
 static bool blocks_fill(kh_figure *figure, const kh_figure_blocks *blocks, block_parts *parts) {
     for (size_t r = 0; r < blocks->row_count; r++) {
         const kh_figure_block_row *row = &blocks->rows[r];
         const uint8_t *pixels[BLOCK_COLUMNS] = {blocks->rgb, row->heat, row->mask,
                                                 row->running_heat, row->running_mask};
         kh_figure_panel *panels = &parts->panels[r * BLOCK_COLUMNS];
-        char score[KH_NUMBER_ROOM], peak[KH_NUMBER_ROOM];
         for (size_t c = 0; c < BLOCK_COLUMNS; c++)
             panels[c] = picture(blocks, pixels[c]);
         parts->labels[r] = kh_compose_text(figure, "block %zu", row->block);
-        panels[1].caption =
-            kh_compose_text(figure, "%s\n%s %s" DOT "a max %s", or_else(row->neuron, "?"),
-                            or_else(blocks->score_name, "S"), kh_number(row->score, 2, score),
-                            kh_number(row->peak, 2, peak));
+        panels[1].caption = map_caption(figure, row->neuron, blocks->score_name, row->score,
+                                        row->peak, blocks_side(blocks));
         if (!parts->labels[r] || !panels[1].caption) return false;
         if (blocks->is_shared) continue;
         const kh_figure_scale own = {.table = blocks->table, .low = row->low, .high = row->high};
@@ -223,7 +244,7 @@ static bool blocks_fill(kh_figure *figure, const kh_figure_blocks *blocks, block
 
 static kh_status blocks_add(kh_figure *figure, const kh_figure_blocks *blocks,
                             const block_parts *parts, double kept, kh_error *err) {
-    const size_t side = blocks->cell ? blocks->cell : 160;
+    const size_t side = blocks_side(blocks);
     char number[KH_NUMBER_ROOM];
     const char *mask = kh_compose_text(figure, "its top %s\xC2\xA0%%\nof pixels",
                                        kh_number_short(kept, 3, number));

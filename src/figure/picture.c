@@ -162,11 +162,11 @@ void kh_colour_bar_draw(kh_letters *letters, cairo_t *cr, const kh_figure_scale 
     draw_bar_numbers(letters, cr, scale, strip);
 }
 
-/* As many decimals as give the larger end three digits, so that both ends look alike. */
+/* Decimals after the size of the larger end, so that both ends look alike. */
 static int small_decimals(const kh_figure_scale *scale) {
     const double size = fmax(fabs(scale->low), fabs(scale->high));
     if (!(size > 0) || !isfinite(size)) return 0;
-    const double decimals = 2 - floor(log10(size));
+    const double decimals = size >= 0.1 && size < 10 ? 2 : 2 - floor(log10(size));
     return decimals < 0 ? 0 : decimals > 5 ? 5 : (int)decimals;
 }
 
