@@ -160,10 +160,12 @@ int main(int argc, char **argv) {
     bool wait = false;
     photos all = {0};
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--wait") == 0) wait = true;
+        if (strcmp(argv[i], "--wait") == 0)
+            wait = true;
         else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc) {
             if (!kh_parse_size(argv[++i], &rounds) || !rounds) die("--rounds", "not a number");
-        } else add_path(&all, argv[i]);
+        } else
+            add_path(&all, argv[i]);
     }
     if (!all.count) die("usage", "bench_image [--rounds N] [--wait] FOLDER-OR-FILE...");
     const kh_preprocess how = settings();

@@ -27,7 +27,8 @@ typedef struct kh_decode_options {
 
 /* Decodes JPEG, PNG or WebP (recognised by content) to the bytes Pillow's open(...).convert("RGB")
  * gives. options and limits may be NULL. Errors: KH_E_FORMAT not an image or damaged or truncated,
- * KH_E_LIMIT too many pixels, KH_E_MEMORY. Source: docs/preprocessing.md. Pair: kh_image_clear. */
+ * KH_E_UNSUPPORTED GIF, BMP, TIFF and other image formats, KH_E_LIMIT too many pixels, KH_E_MEMORY.
+ * Source: docs/preprocessing.md. Pair: kh_image_clear. */
 KH_API kh_status kh_image_decode(const uint8_t *bytes, size_t count,
                                  const kh_decode_options *options, const kh_limits *limits,
                                  kh_image *out, kh_error *err);

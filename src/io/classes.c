@@ -22,8 +22,10 @@ const char *kh_imagenet_name(const char *wnid, size_t length) {
         const size_t mid = (lo + hi) / 2;
         const int order = strncmp(wnid, kh_imagenet_names[mid].wnid, 9);
         if (order == 0) return kh_imagenet_names[mid].name;
-        if (order < 0) hi = mid;
-        else lo = mid + 1;
+        if (order < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return NULL;
 }

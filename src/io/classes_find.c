@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_QUERY    1000
-#define SHOWN_QUERY  104
-#define MAX_LISTED   (sizeof((kh_error *)0)->text - SHOWN_QUERY - 120)
-#define COMPARED     64 /* characters that count for edit distances */
-#define SUGGESTED    5
+#define MAX_QUERY   1000
+#define SHOWN_QUERY 104
+#define MAX_LISTED  (sizeof((kh_error *)0)->text - SHOWN_QUERY - 120)
+#define COMPARED    64 /* characters that count for edit distances */
+#define SUGGESTED   5
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -78,10 +78,9 @@ static bool matches(const search *s, size_t index, level at) {
 static bool add_class(kh_text *text, const kh_classes *classes, size_t index) {
     const kh_class *c = &classes->items[index];
     char shown[KH_SHOWN_BYTES], piece[KH_SHOWN_BYTES + 80];
-    const int length =
-        snprintf(piece, sizeof piece, "%s%zu %.20s%s'%s'", text->length ? "; " : "", index,
-                 c->wnid ? c->wnid : "", c->wnid ? " " : "",
-                 kh_shown(c->name, strlen(c->name), shown, sizeof shown));
+    const int length = snprintf(piece, sizeof piece, "%s%zu %.20s%s'%s'", text->length ? "; " : "",
+                                index, c->wnid ? c->wnid : "", c->wnid ? " " : "",
+                                kh_shown(c->name, strlen(c->name), shown, sizeof shown));
     if (length < 0 || text->length + (size_t)length > MAX_LISTED) return false;
     kh_text_add(text, piece);
     return true;
@@ -161,9 +160,9 @@ static kh_status fail_unknown(const search *s, const char *query, kh_error *err)
     for (size_t k = 0; k < count; k++)
         if (!add_class(&list, s->classes, nearest[k])) break;
     const kh_status status =
-        list.failed ? kh_fail(err, KH_E_MEMORY, "no memory to list classes")
-                    : kh_fail(err, KH_E_NOT_FOUND, "no class '%s'; the closest: %s", query,
-                              list.data);
+        list.failed
+            ? kh_fail(err, KH_E_MEMORY, "no memory to list classes")
+            : kh_fail(err, KH_E_NOT_FOUND, "no class '%s'; the closest: %s", query, list.data);
     kh_text_clear(&list);
     return status;
 }

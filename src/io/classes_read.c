@@ -97,14 +97,14 @@ static kh_status read_timm(kh_builder *b, const json_t *names, const json_t *des
                            kh_error *err) {
     for (size_t i = 0; i < json_array_size(names); i++) {
         const json_t *label = json_array_get(names, i);
-        const json_t *text = json_is_string(label)
-                                 ? json_object_get(descriptions, json_string_value(label))
-                                 : NULL;
+        const json_t *text =
+            json_is_string(label) ? json_object_get(descriptions, json_string_value(label)) : NULL;
         if (text && json_is_string(text) &&
             kh_is_wnid(json_string_value(label), json_string_length(label)))
             KH_TRY(kh_builder_put(b, i, json_string_value(label), 9, json_string_value(text),
                                   json_string_length(text), err));
-        else KH_TRY(put_string(b, i, label, err));
+        else
+            KH_TRY(put_string(b, i, label, err));
     }
     return KH_OK;
 }
@@ -159,8 +159,8 @@ kh_status kh_classes_parse(const char *bytes, size_t size, size_t count, const k
     const bool json = first < size && (bytes[first] == '{' || bytes[first] == '[');
     bool sparse = false;
     kh_builder b = {.what = what};
-    kh_status status = json ? read_json(&b, bytes, size, &sparse, err)
-                            : read_lines(&b, bytes, size, err);
+    kh_status status =
+        json ? read_json(&b, bytes, size, &sparse, err) : read_lines(&b, bytes, size, err);
     if (!status && !sparse && count && b.count && b.count != count)
         status = kh_fail(err, KH_E_SHAPE, "%s has %zu labels, the model has %zu classes", what,
                          b.count, count);
@@ -170,8 +170,8 @@ kh_status kh_classes_parse(const char *bytes, size_t size, size_t count, const k
     return status;
 }
 
-kh_status kh_classes_read(const char *path, size_t count, const kh_limits *limits,
-                          kh_classes **out, kh_error *err) {
+kh_status kh_classes_read(const char *path, size_t count, const kh_limits *limits, kh_classes **out,
+                          kh_error *err) {
     const kh_limits defaults = kh_limits_default();
     if (!limits) limits = &defaults;
     unsigned char *bytes;

@@ -74,10 +74,10 @@ static kh_status not_an_image(const kh_encoded *in, kh_error *err) {
     kh_shown((const char *)in->bytes, shown, text, sizeof text);
     size_t used = 0;
     for (size_t i = 0; i < shown; i++)
-        used += (size_t)snprintf(hex + used, sizeof hex - used, "%s%02x", i ? " " : "",
-                                 in->bytes[i]);
-    return kh_fail(err, KH_E_FORMAT,
-                   "not a JPEG, PNG or WebP image (first bytes: %s, '%s')", hex, text);
+        used +=
+            (size_t)snprintf(hex + used, sizeof hex - used, "%s%02x", i ? " " : "", in->bytes[i]);
+    return kh_fail(err, KH_E_FORMAT, "not a JPEG, PNG or WebP image (first bytes: %s, '%s')", hex,
+                   text);
 }
 
 kh_status kh_image_decode(const uint8_t *bytes, size_t count, const kh_decode_options *options,
@@ -91,12 +91,14 @@ kh_status kh_image_decode(const uint8_t *bytes, size_t count, const kh_decode_op
         return kh_fail(err, KH_E_LIMIT, "image file has %zu bytes, more than the limit of %llu",
                        count, (unsigned long long)in.limits->max_image_bytes);
     unsigned orientation = 1;
-    if (STARTS(&in, 0, "\xFF\xD8\xFF")) KH_TRY(kh_jpeg_decode(&in, out, &orientation, err));
+    if (STARTS(&in, 0, "\xFF\xD8\xFF"))
+        KH_TRY(kh_jpeg_decode(&in, out, &orientation, err));
     else if (STARTS(&in, 0, "\x89PNG\r\n\x1a\n"))
         KH_TRY(kh_png_decode(&in, out, &orientation, err));
     else if (STARTS(&in, 0, "RIFF") && STARTS(&in, 8, "WEBP"))
         KH_TRY(kh_webp_decode(&in, out, &orientation, err));
-    else return not_an_image(&in, err);
+    else
+        return not_an_image(&in, err);
     if (!in.options->exif_rotate) return KH_OK;
     const kh_status status = kh_image_orient(out, orientation, err);
     if (status) kh_image_clear(out);

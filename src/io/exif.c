@@ -52,7 +52,8 @@ kh_status kh_image_orient(kh_image *image, unsigned orientation, kh_error *err) 
     if (!turned.rgb) return kh_fail(err, KH_E_MEMORY, "no memory to turn a %zux%zu image", w, h);
     /* where stored row and column 0 lie in the upright picture, EXIF 2.3 table 6 */
     const bool right = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
-    const bool bottom = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+    const bool bottom =
+        orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
     for (size_t y = 0; y < turned.height; y++) {
         const size_t v = bottom ? turned.height - 1 - y : y;
         for (size_t x = 0; x < turned.width; x++) {

@@ -24,7 +24,7 @@ kh_status kh_jpeg_decode(const kh_encoded *in, kh_image *out, unsigned *orientat
 kh_status kh_png_decode(const kh_encoded *in, kh_image *out, unsigned *orientation, kh_error *err);
 kh_status kh_webp_decode(const kh_encoded *in, kh_image *out, unsigned *orientation, kh_error *err);
 
-/* Orientation 1..8 in an EXIF block (with or without its "Exif\0\0" prefix); 0 when it names none. */
+/* Orientation 1..8 in an EXIF block, with or without its "Exif\0\0" prefix; 0 when it has none. */
 unsigned kh_exif_orientation(const uint8_t *bytes, size_t count);
 
 /* Turns and mirrors the image so that what EXIF calls the top is on top. */

@@ -139,7 +139,8 @@ static bool read_rows(reader *r) {
 static kh_status read_image(reader *r) {
     struct jpeg_decompress_struct *jpeg = &r->jpeg;
     int header;
-    do header = jpeg_read_header(jpeg, FALSE);
+    do
+        header = jpeg_read_header(jpeg, FALSE);
     while (header == JPEG_HEADER_TABLES_ONLY);
     if (header != JPEG_HEADER_OK) return truncated(r);
     const int components = jpeg->num_components;
@@ -202,8 +203,9 @@ kh_status kh_jpeg_decode(const kh_encoded *in, kh_image *out, unsigned *orientat
     r->jpeg.client_data = r;
     if (setjmp(r->escape) == 0) {
         jpeg_create_decompress(&r->jpeg);
-        r->source = (struct jpeg_source_mgr){in->bytes, in->count, start_source, no_more_bytes,
-                                             skip_bytes, jpeg_resync_to_restart, end_source};
+        r->source = (struct jpeg_source_mgr){in->bytes,     in->count,  start_source,
+                                             no_more_bytes, skip_bytes, jpeg_resync_to_restart,
+                                             end_source};
         r->jpeg.src = &r->source;
         r->progress.progress_monitor = on_progress;
         r->jpeg.progress = &r->progress;

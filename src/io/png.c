@@ -19,9 +19,9 @@ typedef struct reader {
     png_infop info;
     jmp_buf escape;
     const kh_encoded *in;
-    size_t at; /* read position */
-    size_t cut_at, cut_length; /* where an image data chunk begins that the file's end cuts short, and
-                                  what is left of it; 0 when none is */
+    size_t at;                 /* read position */
+    size_t cut_at, cut_length; /* where an image data chunk begins that the file's end cuts short,
+                                  and what is left of it; 0 when none is */
     char message[200];
     bool out_of_memory, ran_out;
     bool palette, gray16, interlaced;
@@ -83,8 +83,8 @@ static kh_status check_header(const kh_encoded *in, kh_error *err) {
         /* the last image data chunk may be cut short and still hold every row */
         if (in->count - at >= 8 && memcmp(in->bytes + at + 4, "IDAT", 4) == 0) return KH_OK;
         if (!next_chunk(in, &at, &c))
-            return kh_fail(err, KH_E_FORMAT,
-                           "PNG is truncated: %zu bytes end before the picture", in->count);
+            return kh_fail(err, KH_E_FORMAT, "PNG is truncated: %zu bytes end before the picture",
+                           in->count);
         if (n == 0 && !is(&c, "IHDR"))
             return kh_fail(err, KH_E_FORMAT, "PNG is damaged: it does not begin with IHDR");
         if (is(&c, "IEND")) return kh_fail(err, KH_E_FORMAT, "PNG holds no image data");
@@ -238,7 +238,8 @@ static kh_status read_image(reader *r) {
     r->palette = colour == PNG_COLOR_TYPE_PALETTE;
     r->gray16 = colour == PNG_COLOR_TYPE_GRAY && depth == 16;
     r->interlaced = interlace != PNG_INTERLACE_NONE;
-    if (r->palette) png_set_packing(png);
+    if (r->palette)
+        png_set_packing(png);
     else if (!r->gray16) {
         if (depth == 16) png_set_strip_16(png); /* the high byte */
         if (colour & PNG_COLOR_MASK_ALPHA) png_set_strip_alpha(png);
@@ -290,8 +291,8 @@ kh_status kh_png_decode(const kh_encoded *in, kh_image *out, unsigned *orientati
         r->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, r, on_error, on_warning, r,
                                           on_malloc, on_free);
         if (r->png) r->info = png_create_info_struct(r->png);
-        r->status = r->info ? read_image(r)
-                            : kh_fail(err, KH_E_MEMORY, "no memory for a PNG decoder");
+        r->status =
+            r->info ? read_image(r) : kh_fail(err, KH_E_MEMORY, "no memory for a PNG decoder");
         if (!r->status && r->message[0]) r->status = judge_escape(r); /* warned of a wrong sum */
     } else {
         r->status = judge_escape(r);

@@ -15,10 +15,19 @@ static const double imagenet_std[3] = {0.229, 0.224, 0.225};
 
 static kh_preprocess base(const char *preset, kh_crop_mode crop, kh_filter filter, double crop_pct,
                           const double *mean, const double *std) {
-    kh_preprocess how = {.height = 224, .width = 224, .crop = crop, .filter = filter,
-                         .crop_pct = crop_pct, .rescale_factor = 1.0 / 255.0, .do_resize = true,
-                         .do_crop = true, .do_rescale = true, .do_normalize = true,
-                         .resize_height = 224, .resize_width = 224, .crop_height = 224,
+    kh_preprocess how = {.height = 224,
+                         .width = 224,
+                         .crop = crop,
+                         .filter = filter,
+                         .crop_pct = crop_pct,
+                         .rescale_factor = 1.0 / 255.0,
+                         .do_resize = true,
+                         .do_crop = true,
+                         .do_rescale = true,
+                         .do_normalize = true,
+                         .resize_height = 224,
+                         .resize_width = 224,
+                         .crop_height = 224,
                          .crop_width = 224};
     (void)snprintf(how.preset, sizeof how.preset, "%s", preset);
     memcpy(how.mean, mean, sizeof how.mean);
@@ -202,8 +211,10 @@ static void fill_table(const kh_preprocess *how, float table[3][256]) {
         const float mean = (float)how->mean[c], std = (float)how->std[c];
         for (size_t v = 0; v < 256; v++) {
             float x = (float)v;
-            if (!hf) x = x / 255.0f;
-            else if (how->do_rescale) x = (float)((double)v * how->rescale_factor);
+            if (!hf)
+                x = x / 255.0f;
+            else if (how->do_rescale)
+                x = (float)((double)v * how->rescale_factor);
             if (!hf || how->do_normalize) x = (x - mean) / std;
             table[c][v] = x;
         }
@@ -220,8 +231,8 @@ kh_status kh_preprocess_floats(const kh_preprocess *how, const kh_image *bytes, 
         return kh_fail(err, KH_E_SHAPE, "room for %zu floats, expected %zu", count, 3 * pixels);
     const bool normalizes = how->crop != KH_CROP_HF || how->do_normalize;
     for (size_t c = 0; c < 3; c++)
-        if (normalizes && !(isfinite(how->mean[c]) && fabs(how->std[c]) >= 1e-30 &&
-                            isfinite(how->std[c])))
+        if (normalizes &&
+            !(isfinite(how->mean[c]) && fabs(how->std[c]) >= 1e-30 && isfinite(how->std[c])))
             return kh_fail(err, KH_E_NUMERIC, "mean %g and std %g of channel %zu cannot normalise",
                            how->mean[c], how->std[c], c);
     float table[3][256];

@@ -1,4 +1,4 @@
-/* Two passes of windowed sums in 22-bit fixed point, with Pillow's windows, weights and rounding. */
+/* Two passes of windowed sums in 22-bit fixed point: Pillow's windows, weights and rounding. */
 #include "io/resample.h"
 
 #include "base/alloc.h"
@@ -27,7 +27,7 @@ static double hamming(double x) {
     if (d == 0.0) return 1.0;
     if (d >= 1.0) return 0.0;
     const double t = d * PI;
-    return sin(t) / t * ((double)0.54f + (double)0.46f * cos(t)); /* Pillow writes float constants */
+    return sin(t) / t * ((double)0.54f + (double)0.46f * cos(t)); /* Pillow's constants are float */
 }
 
 /* Keys 1981 with a = -0.5 */
@@ -55,11 +55,21 @@ typedef struct filter_kind {
 
 static bool find_filter(kh_filter filter, filter_kind *out) {
     switch (filter) {
-    case KH_FILTER_BILINEAR: *out = (filter_kind){bilinear, 1.0}; return true;
-    case KH_FILTER_BICUBIC: *out = (filter_kind){bicubic, 2.0}; return true;
-    case KH_FILTER_LANCZOS: *out = (filter_kind){lanczos, 3.0}; return true;
-    case KH_FILTER_BOX: *out = (filter_kind){box, 0.5}; return true;
-    case KH_FILTER_HAMMING: *out = (filter_kind){hamming, 1.0}; return true;
+    case KH_FILTER_BILINEAR:
+        *out = (filter_kind){bilinear, 1.0};
+        return true;
+    case KH_FILTER_BICUBIC:
+        *out = (filter_kind){bicubic, 2.0};
+        return true;
+    case KH_FILTER_LANCZOS:
+        *out = (filter_kind){lanczos, 3.0};
+        return true;
+    case KH_FILTER_BOX:
+        *out = (filter_kind){box, 0.5};
+        return true;
+    case KH_FILTER_HAMMING:
+        *out = (filter_kind){hamming, 1.0};
+        return true;
     }
     return false;
 }
@@ -67,9 +77,9 @@ static bool find_filter(kh_filter filter, filter_kind *out) {
 /* ---- windows --------------------------------------------------------------------------------- */
 
 typedef struct axis {
-    size_t count;         /* output pixels */
-    size_t first, last;   /* input pixels used by any of them: [first, last) */
-    kh_window *windows;   /* [count] */
+    size_t count;       /* output pixels */
+    size_t first, last; /* input pixels used by any of them: [first, last) */
+    kh_window *windows; /* [count] */
     int32_t *weights;
     int16_t *expanded;
 } axis;
@@ -308,9 +318,12 @@ kh_status kh_resample(const kh_resample_kernels *kernels, const kh_image *image,
         KH_GO(axis_init(&v, image->height, height, part.top, part.height, &kind, false, err));
     if (wider && taller)
         KH_GO(both_passes(kernels, in, vertical_first, &h, &v, part, out, stride, err));
-    else if (wider) run_horizontal(kernels, in, part.top, part.height, &h, out, stride);
-    else if (taller) run_vertical(kernels, in, 0, part.left, part.width, &v, out, stride);
-    else copy_part(in, part, out, stride);
+    else if (wider)
+        run_horizontal(kernels, in, part.top, part.height, &h, out, stride);
+    else if (taller)
+        run_vertical(kernels, in, 0, part.left, part.width, &v, out, stride);
+    else
+        copy_part(in, part, out, stride);
 done:
     axis_clear(&h);
     axis_clear(&v);
@@ -327,7 +340,9 @@ kh_status kh_image_resize(const kh_image *image, size_t width, size_t height, kh
     if (!rgb) return kh_fail(err, KH_E_MEMORY, "no memory for a %zux%zu image", width, height);
     const kh_status status = kh_resample(kh_resample_best(), image, width, height, filter,
                                          (kh_region){0, 0, width, height}, rgb, 3 * width, err);
-    if (status) kh_free(rgb);
-    else *out = (kh_image){width, height, rgb};
+    if (status)
+        kh_free(rgb);
+    else
+        *out = (kh_image){width, height, rgb};
     return status;
 }

@@ -18,7 +18,7 @@ typedef struct kh_window {
                                 horizontal pass; NULL in a vertical axis */
 } kh_window;
 
-/* rows x (windows) pixels from rows of pixels, 3 bytes each. in_bytes: what may be read from `in`. */
+/* rows x windows pixels from rows of pixels, 3 bytes each. in_bytes: what may be read at `in`. */
 typedef void (*kh_horizontal_fn)(const uint8_t *in, size_t in_stride, size_t in_bytes, size_t rows,
                                  const kh_window *windows, size_t count, uint8_t *out,
                                  size_t out_stride);

@@ -117,11 +117,11 @@ AVX2 static inline void sixteen_columns(const uint8_t *in, size_t in_stride, con
                  _mm256_set1_epi32(pair16(k >> 12, 0)), _mm256_set1_epi32(pair16(k & 0xFFF, 0)));
     }
     /* packs works within 128-bit lanes: 0..3 8..11 4..7 12..15, put straight by the permute */
-    const __m256i words = _mm256_packs_epi32(finish(s.high[0], s.low[0]),
-                                             finish(s.high[1], s.low[1]));
+    const __m256i words =
+        _mm256_packs_epi32(finish(s.high[0], s.low[0]), finish(s.high[1], s.low[1]));
     const __m256i straight = _mm256_permute4x64_epi64(words, 0xD8);
-    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(straight),
-                                           _mm256_extracti128_si256(straight, 1));
+    const __m128i bytes =
+        _mm_packus_epi16(_mm256_castsi256_si128(straight), _mm256_extracti128_si256(straight, 1));
     _mm_storeu_si128((__m128i *)(void *)out, bytes);
 }
 

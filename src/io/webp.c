@@ -16,8 +16,8 @@ static kh_status decode_frame(const kh_encoded *in, const WebPIterator *frame, k
     if (!frame->complete ||
         !WebPGetInfo(frame->fragment.bytes, frame->fragment.size, &real_width, &real_height))
         return kh_fail(err, KH_E_FORMAT, "WebP is truncated or damaged: %zu bytes", in->count);
-    if ((size_t)real_width != w || (size_t)real_height != h || x > out->width ||
-        y > out->height || w > out->width - x || h > out->height - y)
+    if ((size_t)real_width != w || (size_t)real_height != h || x > out->width || y > out->height ||
+        w > out->width - x || h > out->height - y)
         return kh_fail(err, KH_E_FORMAT,
                        "WebP is damaged: a %dx%d frame does not fit its %zux%zu canvas", real_width,
                        real_height, out->width, out->height);

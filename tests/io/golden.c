@@ -91,8 +91,10 @@ uint8_t *golden_file(const char *path, size_t *count) {
 const char *golden_photos(void) {
     static char path[1024];
     const char *named = getenv("KEYHOLE_PHOTOS");
-    if (named && *named) (void)snprintf(path, sizeof path, "%s", named);
-    else (void)snprintf(path, sizeof path, "%s/../shared/data/photos", KH_SOURCE_DIR);
+    if (named && *named)
+        (void)snprintf(path, sizeof path, "%s", named);
+    else
+        (void)snprintf(path, sizeof path, "%s/../shared/data/photos", KH_SOURCE_DIR);
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? path : NULL;
 }

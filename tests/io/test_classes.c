@@ -29,12 +29,18 @@ static void spot_checks(void **state) {
     static const struct {
         size_t index;
         const char *wnid, *first;
-    } known[] = {{0, "n01440764", "tench"},          {1, "n01443537", "goldfish"},
-                 {207, "n02099601", "golden retriever"}, {281, "n02123045", "tabby"},
-                 {285, "n02124075", "Egyptian cat"},  {340, "n02391049", "zebra"},
-                 {388, "n02510455", "giant panda"},   {555, "n03345487", "fire engine"},
-                 {724, "n03947888", "pirate"},        {933, "n07697313", "cheeseburger"},
-                 {949, "n07745940", "strawberry"},    {999, "n15075141", "toilet tissue"}};
+    } known[] = {{0, "n01440764", "tench"},
+                 {1, "n01443537", "goldfish"},
+                 {207, "n02099601", "golden retriever"},
+                 {281, "n02123045", "tabby"},
+                 {285, "n02124075", "Egyptian cat"},
+                 {340, "n02391049", "zebra"},
+                 {388, "n02510455", "giant panda"},
+                 {555, "n03345487", "fire engine"},
+                 {724, "n03947888", "pirate"},
+                 {933, "n07697313", "cheeseburger"},
+                 {949, "n07745940", "strawberry"},
+                 {999, "n15075141", "toilet tissue"}};
     kh_classes *classes = imagenet();
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const kh_class c = kh_classes_get(classes, known[i].index);
@@ -119,7 +125,8 @@ static void unknown_names_suggest_the_closest(void **state) {
     size_t index = 4321;
     kh_error err;
     const kh_status status = kh_classes_find(classes, "goldn retreiver", &index, &err);
-    kh_assert_fails(status, KH_E_NOT_FOUND, "no class 'goldn retreiver'; the closest: 207 n02099601");
+    kh_assert_fails(status, KH_E_NOT_FOUND,
+                    "no class 'goldn retreiver'; the closest: 207 n02099601");
     size_t listed = 1;
     for (const char *p = err.text; (p = strchr(p, ';')) != NULL; p++)
         listed++;
@@ -159,8 +166,10 @@ static void expect(const char *text, size_t count, const char *const (*want)[2],
     for (size_t i = 0; i < classes; i++) {
         const kh_class c = kh_classes_get(list, i);
         assert_string_equal(c.name, want[i][1]);
-        if (want[i][0]) assert_string_equal(c.wnid, want[i][0]);
-        else assert_null(c.wnid);
+        if (want[i][0])
+            assert_string_equal(c.wnid, want[i][0]);
+        else
+            assert_null(c.wnid);
     }
     kh_classes_free(list);
 }
@@ -175,22 +184,26 @@ static void every_form_of_label_file(void **state) {
     static const char *const sparse[][2] = {
         {NULL, "class_0"}, {NULL, "cat"}, {NULL, "class_2"}, {NULL, "dog"}, {NULL, "class_4"}};
     expect("cat\nbig dog\n", 2, plain, 2);
-    expect("\xEF\xBB\xBF" "cat\r\n  big\tdog  \r\n\r\n\n", 0, plain, 2);
+    expect("\xEF\xBB\xBF"
+           "cat\r\n  big\tdog  \r\n\r\n\n",
+           0, plain, 2);
     expect("cat\nbig dog", 0, plain, 2);
     expect("n02099601 golden retriever\nn99999999\tno such thing\n", 2, named, 2);
     expect("n02099601\nn99999999\n", 2, bare, 2);
     expect("{\"1\": [\"n99999999\", \"no such thing\"], \"0\": [\"n02099601\", \"golden "
-           "retriever\"]}", 2, named, 2);
+           "retriever\"]}",
+           2, named, 2);
     expect("{\"0\": \"cat\", \"1\": \"big dog\"}", 0, plain, 2);
     expect("[\"cat\", \"big dog\"]", 2, plain, 2);
     expect(" \n[[\"n02099601\", \"golden retriever\"], [\"n99999999\", \"no such thing\"]]", 2,
            named, 2);
     expect("{\"3\": \"dog\", \"1\": \"cat\"}", 5, sparse, 5);
     expect("{\"3\": \"dog\", \"1\": \"cat\"}", 0, sparse, 4);
-    expect("{\"model_type\": \"vit\", \"id2label\": {\"0\": \"cat\", \"1\": \"big dog\"}}", 2, plain,
-           2);
+    expect("{\"model_type\": \"vit\", \"id2label\": {\"0\": \"cat\", \"1\": \"big dog\"}}", 2,
+           plain, 2);
     expect("{\"label_names\": [\"n02099601\", \"n99999999\"], \"label_descriptions\": "
-           "{\"n02099601\": \"golden retriever\", \"n99999999\": \"no such thing\"}}", 2, named, 2);
+           "{\"n02099601\": \"golden retriever\", \"n99999999\": \"no such thing\"}}",
+           2, named, 2);
     expect("{\"label_names\": [\"cat\", \"big dog\"]}", 2, plain, 2);
 }
 
@@ -200,33 +213,32 @@ static void hostile_label_files_are_refused(void **state) {
         const char *text;
         kh_status status;
         const char *part;
-    } cases[] = {
-        {"", KH_E_FORMAT, "holds no labels"},
-        {"\n\n  \n", KH_E_FORMAT, "holds no labels"},
-        {"{}", KH_E_FORMAT, "holds no labels"},
-        {"[]", KH_E_FORMAT, "holds no labels"},
-        {"cat\n\ndog\n", KH_E_FORMAT, "line 2 is empty"},
-        {"cat\ndog\nmouse\n", KH_E_SHAPE, "labels has 3 labels, the model has 2 classes"},
-        {"cat\n", KH_E_SHAPE, "1 labels"},
-        {"[\"cat\"]", KH_E_SHAPE, "1 labels"},
-        {"{\"2\": \"cat\"}", KH_E_SHAPE, "labels for 3 classes, the model has 2"},
-        {"{\"0\": \"cat\", \"0\": \"dog\"}", KH_E_FORMAT, "duplicate"},
-        {"{\"00\": \"cat\"}", KH_E_FORMAT, "'00' is not a class index"},
-        {"{\"-1\": \"cat\"}", KH_E_FORMAT, "'-1' is not a class index"},
-        {"{\"x\": \"cat\"}", KH_E_FORMAT, "'x' is not a class index"},
-        {"{\"0\": 7}", KH_E_FORMAT, "class 0 is not a text"},
-        {"{\"0\": [\"cat\", \"dog\"]}", KH_E_FORMAT, "not a pair"},
-        {"{\"0\": [\"n02099601\"]}", KH_E_FORMAT, "not a pair"},
-        {"[null]", KH_E_FORMAT, "class 0 is not a text"},
-        {"{\"4000000000\": \"cat\"}", KH_E_LIMIT, "at most 131072"},
-        {"{\"18446744073709551615\": \"cat\"}", KH_E_LIMIT, "at most 131072"},
-        {"{\"18446744073709551616\": \"cat\"}", KH_E_FORMAT, "not a class index"},
-        {"{\"0\": \"cat\"", KH_E_FORMAT, "not valid JSON"},
-        {"[\"ca\\u0000t\"]", KH_E_FORMAT, "not valid JSON"},
-        {"[\"ca\\u001bt\", \"dog\"]", KH_E_FORMAT, "control character 0x1b"},
-        {"cat\x07\ndog\n", KH_E_FORMAT, "control character 0x07"},
-        {"c\xFFt\ndog\n", KH_E_FORMAT, "UTF-8"},
-        {"[[[[[[[[[[[[[[[[[[[[\"cat\"]]]]]]]]]]]]]]]]]]]]", KH_E_LIMIT, "nested deeper"}};
+    } cases[] = {{"", KH_E_FORMAT, "holds no labels"},
+                 {"\n\n  \n", KH_E_FORMAT, "holds no labels"},
+                 {"{}", KH_E_FORMAT, "holds no labels"},
+                 {"[]", KH_E_FORMAT, "holds no labels"},
+                 {"cat\n\ndog\n", KH_E_FORMAT, "line 2 is empty"},
+                 {"cat\ndog\nmouse\n", KH_E_SHAPE, "labels has 3 labels, the model has 2 classes"},
+                 {"cat\n", KH_E_SHAPE, "1 labels"},
+                 {"[\"cat\"]", KH_E_SHAPE, "1 labels"},
+                 {"{\"2\": \"cat\"}", KH_E_SHAPE, "labels for 3 classes, the model has 2"},
+                 {"{\"0\": \"cat\", \"0\": \"dog\"}", KH_E_FORMAT, "duplicate"},
+                 {"{\"00\": \"cat\"}", KH_E_FORMAT, "'00' is not a class index"},
+                 {"{\"-1\": \"cat\"}", KH_E_FORMAT, "'-1' is not a class index"},
+                 {"{\"x\": \"cat\"}", KH_E_FORMAT, "'x' is not a class index"},
+                 {"{\"0\": 7}", KH_E_FORMAT, "class 0 is not a text"},
+                 {"{\"0\": [\"cat\", \"dog\"]}", KH_E_FORMAT, "not a pair"},
+                 {"{\"0\": [\"n02099601\"]}", KH_E_FORMAT, "not a pair"},
+                 {"[null]", KH_E_FORMAT, "class 0 is not a text"},
+                 {"{\"4000000000\": \"cat\"}", KH_E_LIMIT, "at most 131072"},
+                 {"{\"18446744073709551615\": \"cat\"}", KH_E_LIMIT, "at most 131072"},
+                 {"{\"18446744073709551616\": \"cat\"}", KH_E_FORMAT, "not a class index"},
+                 {"{\"0\": \"cat\"", KH_E_FORMAT, "not valid JSON"},
+                 {"[\"ca\\u0000t\"]", KH_E_FORMAT, "not valid JSON"},
+                 {"[\"ca\\u001bt\", \"dog\"]", KH_E_FORMAT, "control character 0x1b"},
+                 {"cat\x07\ndog\n", KH_E_FORMAT, "control character 0x07"},
+                 {"c\xFFt\ndog\n", KH_E_FORMAT, "UTF-8"},
+                 {"[[[[[[[[[[[[[[[[[[[[\"cat\"]]]]]]]]]]]]]]]]]]]]", KH_E_LIMIT, "nested deeper"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kh_classes *list = NULL;
         kh_assert_fails(parse(cases[i].text, strlen(cases[i].text), 2, &list), cases[i].status,
@@ -290,7 +302,8 @@ static void lists_from_arrays(void **state) {
 static void every_failing_allocation_is_reported(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "n02099601 golden retriever\nn99999999\tno such thing\n", "{\"0\": \"cat\", \"7\": \"dog\"}",
+        "n02099601 golden retriever\nn99999999\tno such thing\n",
+        "{\"0\": \"cat\", \"7\": \"dog\"}",
         "{\"label_names\": [\"n02099601\", \"n99999999\"], \"label_descriptions\": "
         "{\"n99999999\": \"no such thing\"}}"};
     for (size_t t = 0; t < 3; t++) {

@@ -75,10 +75,9 @@ static void gray16_saturates_with_a_warning_or_scales(void **state) {
 /* A JPEG of one colour whose EXIF block carries the given orientation cannot show a turn; a 3x2
  * picture can: pixel i has the value i. Where the eight orientations put the pixels is written out
  * by hand from EXIF 2.3, table 6. */
-static const uint8_t upright[9][6] = {
-    {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}, {2, 1, 0, 5, 4, 3}, {5, 4, 3, 2, 1, 0},
-    {3, 4, 5, 0, 1, 2}, {0, 3, 1, 4, 2, 5}, {3, 0, 4, 1, 5, 2}, {5, 2, 4, 1, 3, 0},
-    {2, 5, 1, 4, 0, 3}};
+static const uint8_t upright[9][6] = {{0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}, {2, 1, 0, 5, 4, 3},
+                                      {5, 4, 3, 2, 1, 0}, {3, 4, 5, 0, 1, 2}, {0, 3, 1, 4, 2, 5},
+                                      {3, 0, 4, 1, 5, 2}, {5, 2, 4, 1, 3, 0}, {2, 5, 1, 4, 0, 3}};
 
 static uint32_t crc32_plain(const uint8_t *bytes, size_t count) {
     uint32_t crc = 0xFFFFFFFFu;
@@ -121,8 +120,13 @@ static void put_stored(bytes *b, const uint8_t *rows, size_t count, bool good_su
         s1 = (s1 + rows[i]) % 65521;
         s2 = (s2 + s1) % 65521;
     }
-    const uint8_t head[] = {0x78, 0x01, 0x01, (uint8_t)count, (uint8_t)(count >> 8),
-                            (uint8_t)~count, (uint8_t)(~count >> 8)};
+    const uint8_t head[] = {0x78,
+                            0x01,
+                            0x01,
+                            (uint8_t)count,
+                            (uint8_t)(count >> 8),
+                            (uint8_t)~count,
+                            (uint8_t)(~count >> 8)};
     put(&z, head, sizeof head);
     put(&z, rows, count);
     put32(&z, (s2 << 16 | s1) ^ (good_sum ? 0 : 1));
@@ -142,12 +146,48 @@ static void put_header(bytes *b, uint32_t width, uint32_t height, uint8_t depth,
 }
 
 static size_t exif_block(uint8_t *out, unsigned orientation, bool big_endian) {
-    const uint8_t little[] = {'I', 'I', 42, 0, 8, 0, 0, 0, 2, 0, 0x0F, 0x01, 2, 0, 0, 0, 0, 0, 0, 0,
-                              0, 0, 0x12, 0x01, 3, 0, 1, 0, 0, 0, (uint8_t)orientation, 0, 0, 0,
-                              0, 0, 0, 0};
-    const uint8_t big[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 2, 0x01, 0x0F, 0, 2, 0, 0, 0, 0, 0, 0,
-                           0, 0, 0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, (uint8_t)orientation, 0, 0, 0, 0,
-                           0, 0};
+    const uint8_t little[] = {'I',
+                              'I',
+                              42,
+                              0,
+                              8,
+                              0,
+                              0,
+                              0,
+                              2,
+                              0,
+                              0x0F,
+                              0x01,
+                              2,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0x12,
+                              0x01,
+                              3,
+                              0,
+                              1,
+                              0,
+                              0,
+                              0,
+                              (uint8_t)orientation,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0};
+    const uint8_t big[] = {
+        'M', 'M', 0, 42, 0, 0, 0,    8,    0, 2, 0x01, 0x0F, 0, 2, 0, 0,
+        0,   0,   0, 0,  0, 0, 0x01, 0x12, 0, 3, 0,    0,    0, 1, 0, (uint8_t)orientation,
+        0,   0,   0, 0,  0, 0};
     memcpy(out, big_endian ? big : little, sizeof little);
     return sizeof little;
 }
@@ -360,8 +400,7 @@ static void unreadable_jpegs_say_why(void **state) {
     kh_image image;
     kh_error err;
     file[at + 4] = 12;
-    kh_assert_fails(kh_image_decode(file, count, NULL, NULL, &image, &err), KH_E_FORMAT,
-                    "12");
+    kh_assert_fails(kh_image_decode(file, count, NULL, NULL, &image, &err), KH_E_FORMAT, "12");
     file[at + 4] = 8;
     file[at + 7] = file[at + 8] = 0;
     kh_assert_fails(kh_image_decode(file, count, NULL, NULL, &image, &err), KH_E_FORMAT, "JPEG");
@@ -422,7 +461,8 @@ static void strangers_are_named(void **state) {
     (void)state;
     kh_image image;
     kh_error err;
-#define DECODE(text) kh_image_decode((const uint8_t *)(text), sizeof(text) - 1, NULL, NULL, &image, &err)
+#define DECODE(text)                                                                               \
+    kh_image_decode((const uint8_t *)(text), sizeof(text) - 1, NULL, NULL, &image, &err)
     kh_assert_fails(DECODE("hello, I am a text file"), KH_E_FORMAT,
                     "not a JPEG, PNG or WebP image (first bytes: 68 65 6c 6c 6f");
     kh_assert_fails(DECODE(""), KH_E_FORMAT, "empty");
@@ -430,11 +470,14 @@ static void strangers_are_named(void **state) {
     kh_assert_fails(DECODE("\xFF\xD8\xFF"), KH_E_FORMAT, "JPEG is truncated");
     kh_assert_fails(DECODE("\x89PNG\r\n\x1a\n"), KH_E_FORMAT, "PNG is truncated");
     kh_assert_fails(DECODE("RIFF\x04\0\0\0WEBP"), KH_E_FORMAT, "WebP is truncated");
-    kh_assert_fails(DECODE("GIF89a...."), KH_E_UNSUPPORTED, "format GIF is not read; convert to PNG");
+    kh_assert_fails(DECODE("GIF89a...."), KH_E_UNSUPPORTED,
+                    "format GIF is not read; convert to PNG");
     kh_assert_fails(DECODE("BM\x10\0\0\0\0\0\0\0...."), KH_E_UNSUPPORTED, "format BMP is not read");
     kh_assert_fails(DECODE("II*\0........"), KH_E_UNSUPPORTED, "format TIFF is not read");
     kh_assert_fails(DECODE("MM\0*........"), KH_E_UNSUPPORTED, "format TIFF is not read");
-    kh_assert_fails(DECODE("\0\0\0\x20" "ftypavif"), KH_E_UNSUPPORTED, "AVIF");
+    kh_assert_fails(DECODE("\0\0\0\x20"
+                           "ftypavif"),
+                    KH_E_UNSUPPORTED, "AVIF");
     kh_assert_fails(DECODE("P6 3 2 255 "), KH_E_UNSUPPORTED, "PNM");
 #undef DECODE
     char path[1024];
@@ -451,8 +494,8 @@ static void strangers_are_named(void **state) {
 /* Whatever runs out, nothing leaks (the sanitizers look) and the answer is KH_E_MEMORY. */
 static void every_failing_allocation_is_reported(void **state) {
     (void)state;
-    static const char *const names[] = {"ycck.jpg",  "exif_rotated.jpg", "rgb8_interlaced.png",
-                                        "palette4.png", "exif.png",      "gray16.png",
+    static const char *const names[] = {"ycck.jpg",      "exif_rotated.jpg", "rgb8_interlaced.png",
+                                        "palette4.png",  "exif.png",         "gray16.png",
                                         "animated.webp", "exif.webp"};
     const kh_decode_options options = {.exif_rotate = true};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

@@ -84,8 +84,8 @@ static void sum_of_the_specification(void **state) {
     kh_image_clear(&photo);
 }
 
-/* Cropping alone, smaller and larger than the image. torchvision and transformers share every offset
- * but the ties, and those the recorded geometries and processors cover. */
+/* Cropping alone, smaller and larger than the image. torchvision and transformers share every
+ * offset but the ties, and those the recorded geometries and processors cover. */
 static void every_recorded_center_crop(void **state) {
     (void)state;
     json_t *root = golden_load("geometry.json");
@@ -100,7 +100,8 @@ static void every_recorded_center_crop(void **state) {
         how.do_resize = false;
         how.height = how.crop_height = (size_t)json_integer_value(json_array_get(size, 0));
         how.width = how.crop_width = (size_t)json_integer_value(json_array_get(size, 1));
-        const size_t dx = photo.width > how.width ? photo.width - how.width : how.width - photo.width;
+        const size_t dx =
+            photo.width > how.width ? photo.width - how.width : how.width - photo.width;
         const size_t dy =
             photo.height > how.height ? photo.height - how.height : how.height - photo.height;
         if (dx % 2 == 0 && dy % 2 == 0) {
@@ -119,8 +120,8 @@ static bool flag(const json_t *config, const char *key, bool otherwise) {
 }
 
 static kh_preprocess hf_settings(const json_t *config, const json_t *shape) {
-    static const kh_filter filters[] = {KH_FILTER_BOX, KH_FILTER_LANCZOS, KH_FILTER_BILINEAR,
-                                        KH_FILTER_BICUBIC, KH_FILTER_BOX, KH_FILTER_HAMMING};
+    static const kh_filter filters[] = {KH_FILTER_BOX,     KH_FILTER_LANCZOS, KH_FILTER_BILINEAR,
+                                        KH_FILTER_BICUBIC, KH_FILTER_BOX,     KH_FILTER_HAMMING};
     kh_preprocess how = kh_preprocess_default();
     how.crop = KH_CROP_HF;
     how.height = (size_t)json_integer_value(json_array_get(shape, 1));

@@ -20,8 +20,8 @@ static void sums_of_the_specification(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kh_image out;
         kh_error err;
-        kh_assert_ok(kh_image_resize(&photo, cases[i].width, cases[i].height, cases[i].filter, &out,
-                                     &err));
+        kh_assert_ok(
+            kh_image_resize(&photo, cases[i].width, cases[i].height, cases[i].filter, &out, &err));
         assert_int_equal(golden_fnv(out.rgb, 3 * out.width * out.height), cases[i].fnv);
         kh_image_clear(&out);
     }
@@ -42,8 +42,7 @@ static void every_recorded_size_and_filter(void **state) {
         const char *filter = golden_text(c, "filter");
         kh_image photo = golden_photo(golden_size(c, "width"), golden_size(c, "height")), out;
         kh_error err;
-        kh_assert_ok(
-            kh_image_resize(&photo, width, height, golden_filter(filter), &out, &err));
+        kh_assert_ok(kh_image_resize(&photo, width, height, golden_filter(filter), &out, &err));
         if (!golden_same(&out, golden_text(c, "rgb"))) {
             print_error("%zux%zu to %zux%zu, %s differs\n", photo.width, photo.height, width,
                         height, filter);
@@ -75,8 +74,8 @@ static void fast_kernels_give_the_same_bytes(void **state) {
         for (kh_filter f = KH_FILTER_BILINEAR; f <= KH_FILTER_HAMMING; f++) {
             const kh_region all = {0, 0, to, to_h};
             kh_error err;
-            kh_assert_ok(kh_resample(&kh_resample_plain, &photo, to, to_h, f, all, plain, 3 * to,
-                                     &err));
+            kh_assert_ok(
+                kh_resample(&kh_resample_plain, &photo, to, to_h, f, all, plain, 3 * to, &err));
             kh_assert_ok(kh_resample(fast, &photo, to, to_h, f, all, quick, 3 * to, &err));
             assert_memory_equal(plain, quick, bytes + 8);
         }
@@ -89,7 +88,7 @@ static void fast_kernels_give_the_same_bytes(void **state) {
 /* Also for very tall images, where the vertical pass comes first. */
 static void a_part_has_the_bytes_of_the_whole(void **state) {
     (void)state;
-    static const size_t sizes[][4] = {{37, 29, 60, 47}, {61, 90, 24, 20}, {9, 1000, 30, 200},
+    static const size_t sizes[][4] = {{37, 29, 60, 47},  {61, 90, 24, 20}, {9, 1000, 30, 200},
                                       {9, 1000, 9, 200}, {40, 31, 40, 17}, {40, 31, 20, 31},
                                       {20, 20, 20, 20}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -105,8 +104,8 @@ static void a_part_has_the_bytes_of_the_whole(void **state) {
         kh_assert_ok(kh_resample(kh_resample_best(), &photo, w, h, KH_FILTER_BICUBIC, part, got,
                                  stride, &err));
         for (size_t y = 0; y < part.height; y++) {
-            assert_memory_equal(got + y * stride,
-                                whole.rgb + 3 * ((part.top + y) * w + part.left), 3 * part.width);
+            assert_memory_equal(got + y * stride, whole.rgb + 3 * ((part.top + y) * w + part.left),
+                                3 * part.width);
             for (size_t k = 3 * part.width; k < stride; k++)
                 assert_int_equal(got[y * stride + k], 0xA5);
         }
@@ -136,8 +135,8 @@ static void impossible_sizes_are_refused(void **state) {
     kh_error err;
     kh_assert_fails(kh_image_resize(&photo, 0, 4, KH_FILTER_BOX, &out, &err), KH_E_ARG, "4x4");
     kh_assert_fails(kh_image_resize(&photo, 4, 4, (kh_filter)9, &out, &err), KH_E_ARG, "filter");
-    kh_assert_fails(kh_image_resize(&photo, SIZE_MAX / 2, 4, KH_FILTER_BOX, &out, &err),
-                    KH_E_LIMIT, "too many");
+    kh_assert_fails(kh_image_resize(&photo, SIZE_MAX / 2, 4, KH_FILTER_BOX, &out, &err), KH_E_LIMIT,
+                    "too many");
     assert_null(out.rgb);
     uint8_t pixel[3];
     kh_assert_fails(kh_resample(&kh_resample_plain, &photo, (size_t)1 << 31, 1, KH_FILTER_BOX,
