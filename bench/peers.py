@@ -138,6 +138,13 @@ def make_engine(arguments, images):
     torch.onnx.export(model, (tensor,), path, input_names=["x"], output_names=["y"], dynamo=True)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = arguments.threads
+    # OpenMP (through torch) has bound this thread to one core, and new threads would inherit that:
+    # each of ONNX Runtime's threads gets a core of its own, as the other engines' threads do
+    cores = sorted(os.sched_getaffinity(os.getppid()))[: arguments.threads]
+    os.sched_setaffinity(0, cores[:1])
+    if arguments.threads > 1:
+        options.add_session_config_entry("session.intra_op_thread_affinities",
+                                         ";".join(str(c + 1) for c in cores[1:]))
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     for leftover in (path, path + ".data"):
