@@ -2,12 +2,17 @@
 #include "cli/commands.h"
 #include "cli/session.h"
 
+#include "base/alloc.h"
+
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 typedef struct settings {
     kh_common common;
     kh_model_settings model;
-    bool sites, tensors, architectures;
+    bool sites, tensors, architectures, gradient;
+    const char *explain;
 } settings;
 
 static const kh_option options[] = {
@@ -17,6 +22,11 @@ static const kh_option options[] = {
      "List every parameter by its timm name, with its shape."},
     {KH_OPT_FLAG, "architectures", 0, offsetof(settings, architectures), NULL,
      "List the registered architecture names instead (MODEL is not needed)."},
+    {KH_OPT_TEXT, "explain", 0, offsetof(settings, explain), "SITES",
+     "Print the plan of a pass that reads these sites, separated by commas: site names, 'logits', or"
+     " single neurons such as b10n1198."},
+    {KH_OPT_FLAG, "gradient", 0, offsetof(settings, gradient), NULL,
+     "With --explain: the pass also goes back from the last of the sites to the pixels."},
     KH_MODEL_OPTIONS(settings),
     KH_COMMON_OPTIONS(settings),
     {0},
@@ -130,6 +140,71 @@ static void print_tensors(const kh_model *model) {
     }
 }
 
+enum { MAX_EXPLAINED = 64 };
+
+/* What --explain names, ready for a plan; the text it points into is `copy`. */
+typedef struct wanted {
+    char *copy;
+    char names[MAX_EXPLAINED][64];
+    size_t units[MAX_EXPLAINED];
+    kh_tap taps[MAX_EXPLAINED];
+    size_t count;
+    bool logits;
+} wanted;
+
+static kh_status want(wanted *w, const char *name, kh_error *err) {
+    if (strcmp(name, "logits") == 0) {
+        w->logits = true;
+        return KH_OK;
+    }
+    if (w->count == MAX_EXPLAINED)
+        return kh_fail(err, KH_E_LIMIT, "--explain takes at most %d sites", MAX_EXPLAINED);
+    kh_tap *tap = &w->taps[w->count];
+    kh_neuron neuron;
+    if (kh_neuron_parse(name, &neuron, NULL) == KH_OK) {
+        (void)snprintf(w->names[w->count], sizeof w->names[0], "blocks.%zu.mlp.hook_post",
+                       neuron.block);
+        w->units[w->count] = neuron.index;
+        *tap = (kh_tap){.site = w->names[w->count], .units = &w->units[w->count], .unit_count = 1};
+    } else {
+        *tap = (kh_tap){.site = name};
+    }
+    w->count++;
+    return KH_OK;
+}
+
+static kh_status explain(kh_session *session, const settings *s, kh_error *err) {
+    wanted w = {.copy = kh_strdup(s->explain)};
+    if (!w.copy) return kh_fail(err, KH_E_MEMORY, "no memory for the plan");
+    kh_status status = KH_OK;
+    for (char *rest = w.copy; rest && !status;) {
+        char *comma = strchr(rest, ',');
+        if (comma) *comma = '\0';
+        status = want(&w, rest, err);
+        rest = comma ? comma + 1 : NULL;
+    }
+    const char *seed = w.logits || w.count == 0 ? "logits" : w.taps[w.count - 1].site;
+    const kh_pass_spec spec = {.max_batch = 1,
+                               .taps = w.taps,
+                               .tap_count = w.count,
+                               .want_logits = w.logits,
+                               .want_gradient = s->gradient,
+                               .seed_sites = &seed,
+                               .seed_count = s->gradient ? 1 : 0};
+    kh_pass *pass = NULL;
+    char *text = NULL;
+    if (!status && s->gradient)
+        status = kh_model_prepare_gradient(session->model,
+                                           kh_model_get_info(session->model)->blocks - 1, err);
+    if (!status) status = kh_pass_create(session->ctx, session->model, &spec, &pass, err);
+    if (!status) status = kh_pass_explain(pass, &text, err);
+    if (!status) fputs(text, stdout);
+    free(text);
+    kh_pass_free(pass);
+    kh_free(w.copy);
+    return status;
+}
+
 static int run(const void *from, size_t count, char **operands, kh_error *err) {
     const settings *s = from;
     if (s->architectures) {
@@ -146,6 +221,8 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
     if (!status && s->common.json) {
         if (!kh_print_json(to_json(session.model, session.ctx), err)) status = KH_E_MEMORY;
+    } else if (!status && s->explain) {
+        status = explain(&session, s, err);
     } else if (!status && s->sites) {
         print_sites(session.model);
     } else if (!status && s->tensors) {
@@ -164,7 +241,8 @@ const kh_command kh_cmd_info = {
     .description = "Prints what the checkpoint is and how keyhole will run it. Everything here is"
                    " also stored with every result.",
     .examples = "  keyhole info ./vit_base_patch16_224.augreg_in21k_ft_in1k\n"
-                "  keyhole info random:vit_tiny_patch16_224 --sites\n",
+                "  keyhole info random:vit_tiny_patch16_224 --sites\n"
+                "  keyhole info MODEL --explain b10n1198  # what one neuron costs\n",
     .options = options,
     .settings_bytes = sizeof(settings),
     .min_operands = 0,

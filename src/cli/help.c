@@ -64,8 +64,8 @@ void kh_help_command(FILE *to, const kh_command *command) {
     }
     fprintf(to, "  -h, --help              This text.\n");
     if (command->examples) fprintf(to, "\nExamples\n%s", command->examples);
-    fprintf(to, "\nBlocks, neurons and classes count from 0. Results go to standard output, progress"
-                " and\nwarnings to standard error. Exit status: 0 done, 1 failed, 2 misused.\n");
+    fprintf(to, "\nBlocks, neurons, classes and ranks count from 0. Results go to standard output,"
+                " progress\nand warnings to standard error. Exit status: 0 done, 1 failed, 2 misused.\n");
 }
 
 void kh_help_overview(FILE *to) {
