@@ -13,7 +13,7 @@
 /* ---- ranges ---------------------------------------------------------------------------------- */
 
 kh_extent kh_extent_make(const kh_figure_axis *axis) {
-    const kh_extent extent = {INFINITY, -INFINITY, 0, axis->is_log};
+    const kh_extent extent = {(double)INFINITY, -(double)INFINITY, 0, axis->is_log};
     return extent;
 }
 
@@ -259,7 +259,7 @@ static void draw_names(kh_letters *letters, cairo_t *cr, const kh_chart *chart, 
 static void draw_x_axis(kh_letters *letters, cairo_t *cr, const kh_chart *chart, kh_box area) {
     char text[KH_NUMBER_ROOM];
     const double bottom = area.y + area.height;
-    double free_from = -INFINITY; /* x where the last number ends */
+    double free_from = -(double)INFINITY; /* x where the last number ends */
     for (size_t i = 0; chart->groups == 0 && i < chart->x.ticks.count; i++) {
         const double x = kh_chart_x(chart, area, chart->x.ticks.at[i]);
         (void)kh_tick_text(&chart->x.ticks, i, text);

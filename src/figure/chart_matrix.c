@@ -178,7 +178,7 @@ static void matrix_draw(kh_letters *letters, cairo_t *cr, const void *opaque, kh
 
 static void scan(matrix_chart *data) {
     kh_figure_matrix *m = &data->m;
-    double low = INFINITY, high = -INFINITY;
+    double low = (double)INFINITY, high = -(double)INFINITY;
     for (size_t i = 0; i < m->rows * m->columns; i++) {
         const double v = (double)m->values[i];
         if (!isfinite(v)) {

@@ -126,7 +126,7 @@ static void draw_bar_numbers(kh_letters *letters, cairo_t *cr, const kh_figure_s
         return;
     }
     const kh_ticks ticks = kh_ticks_linear(scale->low, scale->high, 6, false);
-    double first = INFINITY, last = -INFINITY; /* px that tick numbers cover */
+    double first = (double)INFINITY, last = -(double)INFINITY; /* px that tick numbers cover */
     for (size_t i = 0; i < ticks.count; i++) {
         const double share = (ticks.at[i] - scale->low) / (scale->high - scale->low);
         const double x = strip.x + share * strip.width;
@@ -139,8 +139,8 @@ static void draw_bar_numbers(kh_letters *letters, cairo_t *cr, const kh_figure_s
         first = fmin(first, x - half);
         last = fmax(last, x + half);
     }
-    draw_bar_end(letters, cr, scale->low, strip.x, baseline, -INFINITY, first);
-    draw_bar_end(letters, cr, scale->high, strip.x + strip.width, baseline, last, INFINITY);
+    draw_bar_end(letters, cr, scale->low, strip.x, baseline, -(double)INFINITY, first);
+    draw_bar_end(letters, cr, scale->high, strip.x + strip.width, baseline, last, (double)INFINITY);
 }
 
 void kh_colour_bar_draw(kh_letters *letters, cairo_t *cr, const kh_figure_scale *scale,

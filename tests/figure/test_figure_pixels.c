@@ -160,6 +160,39 @@ static size_t bar_heights(const kh_pixels *page, uint32_t rgb, size_t *heights, 
     return count;
 }
 
+/* First and last row of a colour in a column. */
+static void rows_of(const kh_pixels *page, size_t x, uint32_t rgb, size_t *first, size_t *last) {
+    *first = SIZE_MAX;
+    for (size_t y = 0; y < page->height; y++)
+        if (kh_pixel(page, x, y) == rgb) {
+            if (*first == SIZE_MAX) *first = y;
+            *last = y;
+        }
+    assert_true(*first != SIZE_MAX);
+}
+
+static void bars_stand_on_the_axis_and_reach_their_tick(void **state) {
+    (void)state;
+    const double values[] = {40, 10};
+    const kh_figure_bars bars = {.values = values, .groups = 2, .height = 400};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_bars(figure, &bars, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    size_t bar = 0, top, bottom, grid_top, grid_bottom, axis_top, axis_bottom;
+    while (kh_count_in_column(&page, bar, kh_hues[0]) < 100)
+        bar++;
+    bar += 5;
+    rows_of(&page, bar, kh_hues[0], &top, &bottom);
+    rows_of(&page, page.width - 50, 0xe3e3e3, &grid_top, &grid_bottom); /* the line of 40 */
+    rows_of(&page, page.width - 50, 0x555555, &axis_top, &axis_bottom); /* the line of 0 */
+    assert_near(top, grid_top, 1.5);
+    assert_near(bottom + 1, axis_top, 1.5);
+    assert_true(bottom - top > 200);
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
 static void bars_are_as_tall_as_their_values(void **state) {
     (void)state;
     const double values[] = {10, 40, 20, (double)NAN, 30};
@@ -315,6 +348,7 @@ int main(void) {
         cmocka_unit_test(large_pictures_are_averaged_down),
         cmocka_unit_test(colour_tables_rise_evenly),
         cmocka_unit_test(colour_bars_end_in_their_end_colours),
+        cmocka_unit_test(bars_stand_on_the_axis_and_reach_their_tick),
         cmocka_unit_test(bars_are_as_tall_as_their_values),
         cmocka_unit_test(stacked_bars_add_up),
         cmocka_unit_test(lines_break_where_a_value_is_missing),

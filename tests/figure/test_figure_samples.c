@@ -36,8 +36,7 @@ static void look_sample(bool is_shared, const char *name) {
                                          "indri, indris, Indri indri, Indri brevicaudatus"};
     static const char *const captions[] = {"n01440764_tench.JPEG\npredicted: tench, p 0.97",
                                            "shark.jpg\npredicted: hammerhead, p 0.55",
-                                           "a_very_long_file_name_that_does_not_break_"
-                                           "anywhere_and_still_must_not_be_cut_off_0001.jpeg"};
+                                           "a_very_long_name_without_any_space_0001.jpeg"};
     enum { ROWS = 3, RANKS = 3 };
     uint8_t jet[256][3];
     kh_scene_jet(jet);
