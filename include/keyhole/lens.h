@@ -1,7 +1,7 @@
 /* keyhole/lens.h: analyses: a question to a model, an answer in numbers.
  *
- * Two floors. The mathematics works on plain arrays and never sees a model; thin wrappers read weights
- * and run passes. Indices are zero-based. Shapes are written slowest axis first.
+ * Two floors. The mathematics works on plain arrays and never sees a model; thin wrappers read
+ * weights and run passes. Indices are zero-based. Shapes are written slowest axis first.
  *
  * Order of every list of scores: value descending, then block ascending, then index ascending; NaN
  * last. Formulas and what each analysis cannot tell: docs/analyses/. */
@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/* ---- classification --------------------------------------------------------------------------- */
+/* ---- classification ------------------------------------------------------------------------ */
 
 /* p[c] = exp(z[c] - max z) / sum, summed in double. count > 0; p may be z. */
 KH_API void kh_lens_softmax(const float *logits, size_t count, float *p);
@@ -30,15 +30,15 @@ KH_API kh_status kh_lens_top(const float *values, size_t count, size_t k, size_t
  * A NaN stands behind every number. Source: spec of the class identifiability rate. */
 KH_API size_t kh_lens_rank_position(const float *values, size_t count, size_t c);
 
-/* ---- alignment -------------------------------------------------------------------------------- */
+/* ---- alignment ----------------------------------------------------------------------------- */
 
-/* v: value vector; E_c: class embedding; g, b, eps: final LayerNorm; mu, var: mean and biased variance
- * of v over dim. Models without a final norm: ln is E_c.v + bias_c and fold is E_c.v. */
+/* v: value vector; E_c: class embedding; g, b, eps: final LayerNorm; mu, var: mean and biased
+ * variance of v over dim. Models without a final norm: ln is E_c.v + bias_c and fold is E_c.v. */
 typedef enum kh_align_mode {
-    KH_ALIGN_RAW,    /* v.E_c: the report's formula */
-    KH_ALIGN_COS,    /* v.E_c / (|v| |E_c|): Vilas et al.'s agreement; a zero vector gives 0 */
-    KH_ALIGN_LN,     /* E_c.(g (v-mu)/sqrt(var+eps) + b) + bias_c: the report's code, its rankings */
-    KH_ALIGN_FOLD,   /* E_c.(g (v-mu)): the linear part; for attribution and causal work */
+    KH_ALIGN_RAW,  /* v.E_c: the report's formula */
+    KH_ALIGN_COS,  /* v.E_c / (|v| |E_c|): Vilas et al.'s agreement; a zero vector gives 0 */
+    KH_ALIGN_LN,   /* E_c.(g (v-mu)/sqrt(var+eps) + b) + bias_c: the report's code, its rankings */
+    KH_ALIGN_FOLD, /* E_c.(g (v-mu)): the linear part; for attribution and causal work */
     KH_ALIGN_MARGIN, /* ln_c - max over c' != c of ln_c' */
     KH_ALIGN_PROB    /* softmax over c of ln: the report's text */
 } kh_align_mode;
@@ -47,9 +47,10 @@ typedef enum kh_align_mode {
 KH_API const char *kh_align_mode_name(kh_align_mode mode); /* "raw", "cos", ... */
 KH_API kh_status kh_align_mode_parse(const char *name, kh_align_mode *out, kh_error *err);
 
-/* Which memories: MLP value vectors (columns of mlp.fc2, times ls2), or attention values (columns of
- * attn.proj, times ls1; `dim` per block, coefficient = the heads' outputs side by side). In post-norm
- * blocks the vector passes through norm2 (norm1) first; `fold` takes only that norm's linear part. */
+/* Which memories: MLP value vectors (columns of mlp.fc2, times ls2), or attention values (columns
+ * of attn.proj, times ls1; `dim` per block, coefficient = the heads' outputs side by side). In
+ * post-norm blocks the vector passes through norm2 (norm1) first; `fold` takes only that norm's
+ * linear part. */
 typedef enum kh_align_source { KH_ALIGN_MLP, KH_ALIGN_ATTENTION } kh_align_source;
 
 /* Which class embeddings. Distilled models: head (class token) or head_dist. transformers' DINOv2
@@ -108,7 +109,7 @@ typedef struct kh_value_stats {
 } kh_value_stats;
 KH_API void kh_lens_value_stats(const float *values, size_t rows, size_t dim, kh_value_stats *out);
 
-/* ---- statistics of scores ---------------------------------------------------------------------- */
+/* ---- statistics of scores ------------------------------------------------------------------ */
 
 #define KH_HISTOGRAM_BINS 64
 
@@ -132,7 +133,7 @@ KH_API kh_status kh_lens_score_stats(const float *scores, size_t units, size_t c
 KH_API kh_status kh_lens_quantile(const float *values, size_t count, double q, double *out,
                                   kh_error *err);
 
-/* ---- ranking ----------------------------------------------------------------------------------- */
+/* ---- ranking ------------------------------------------------------------------------------- */
 
 typedef struct kh_ranked {
     uint32_t block, index;
@@ -144,13 +145,13 @@ typedef struct kh_ranking {
     kh_align_mode mode;
     kh_align_source source;
     size_t blocks, units, classes, k;
-    kh_ranked *global;        /* [classes, k] over all blocks */
-    float *margin_to_next;    /* [classes, k] score minus the next rank's; NaN behind the last pair */
-    int32_t *block_index;     /* [blocks, k, classes] units, as topk_block.npy */
-    float *block_score;       /* [blocks, k, classes] */
-    uint32_t *top_class;      /* [blocks, units] the unit's own best class */
-    float *top_score;         /* [blocks, units] */
-    kh_score_stats *stats;    /* [blocks] */
+    kh_ranked *global;     /* [classes, k] over all blocks */
+    float *margin_to_next; /* [classes, k] score minus the next rank's; NaN behind the last pair */
+    int32_t *block_index;  /* [blocks, k, classes] units, as topk_block.npy */
+    float *block_score;    /* [blocks, k, classes] */
+    uint32_t *top_class;   /* [blocks, units] the unit's own best class */
+    float *top_score;      /* [blocks, units] */
+    kh_score_stats *stats; /* [blocks] */
 } kh_ranking;
 
 /* Feeds on score blocks in ascending order of block. */
@@ -174,7 +175,7 @@ typedef kh_status (*kh_align_sink)(void *user, size_t block, const float *scores
 
 typedef struct kh_rank_options {
     kh_align_options align;
-    size_t k; /* at most the units of a block; 10 by default */
+    size_t k;           /* at most the units of a block; 10 by default */
     kh_align_sink sink; /* NULL: nobody */
     void *sink_user;
     kh_progress_fn progress; /* "blocks" */
@@ -199,7 +200,7 @@ typedef struct kh_rank_curve {
 /* out [k]. Errors: KH_E_MEMORY. */
 KH_API kh_status kh_lens_rank_curve(const kh_ranking *ranking, kh_rank_curve *out, kh_error *err);
 
-/* ---- null bands -------------------------------------------------------------------------------- */
+/* ---- null bands ---------------------------------------------------------------------------- */
 
 /* What an alignment of nothing looks like. HEAD: rows of the head replaced by Gaussian rows of the
  * same length. PERMUTE: the dims of all value vectors shuffled by one permutation per draw. */
@@ -231,10 +232,11 @@ typedef struct kh_null_options {
 KH_API kh_null_options kh_null_options_default(void);
 /* Same seed, same band, whatever the threads. Pair: kh_null_band_clear. */
 KH_API kh_status kh_lens_null_band(kh_ctx *ctx, const kh_model *model,
-                                   const kh_null_options *options, kh_null_band *out, kh_error *err);
+                                   const kh_null_options *options, kh_null_band *out,
+                                   kh_error *err);
 KH_API void kh_null_band_clear(kh_null_band *band);
 
-/* ---- shared value vectors ---------------------------------------------------------------------- */
+/* ---- shared value vectors ------------------------------------------------------------------ */
 
 typedef struct kh_shared_link {
     uint32_t class_index, rank;
@@ -263,7 +265,7 @@ KH_API void kh_shared_clear(kh_shared *shared);
 /* Units that serve at least `at_least` classes. */
 KH_API size_t kh_lens_shared_count(const kh_shared *shared, size_t at_least);
 
-/* ---- heatmaps ---------------------------------------------------------------------------------- */
+/* ---- heatmaps ------------------------------------------------------------------------------ */
 
 /* Where a map of patches lies on the input image. seen_*: the part of each side that patches cover
  * (below 1 when the side is no multiple of the patch: the rest was never looked at). */
@@ -298,8 +300,8 @@ KH_API void kh_lens_map_normalize(const float *map, size_t count, kh_range range
                                   float *out);
 
 /* map [grid.height, grid.width] to out [height, width], bilinear with half-pixel centres
- * (align_corners off), edges replicated: s = max(0, (y + 0.5) * grid.height / (seen * height) - 0.5),
- * computed in double. A constant stays exactly that constant. */
+ * (align_corners off), edges replicated: s = max(0, (y + 0.5) * grid.height / (seen * height) -
+ * 0.5), computed in double. A constant stays exactly that constant. */
 KH_API void kh_lens_upsample(const float *map, kh_grid grid, size_t height, size_t width,
                              float *out);
 
@@ -309,25 +311,27 @@ KH_API void kh_lens_map_u8(const float *map, size_t count, uint8_t *out);
 /* OpenCV's JET as RGB. */
 KH_API const uint8_t *kh_lens_jet(uint8_t level); /* three bytes, static */
 
-/* The photograph as floats in [0, 1], [height, width, 3]. From what the model saw as bytes: v/255. */
+/* The photograph as floats in [0, 1], [height, width, 3]. From what the model saw as bytes: v/255.
+ */
 KH_API void kh_lens_display_bytes(const uint8_t *rgb, size_t pixels, float *out);
 /* From the normalised tensor [3, height, width]: (x - min)/(max - min) over all of it, as the
  * report's code does; zeros when constant. */
 KH_API void kh_lens_display_tensor(const float *tensor, size_t pixels, float *out);
 
 /* out = trunc(255 * s / max s), s = JET(heat)/255 + photo, max over pixels and channels.
- * heat [pixels] as from kh_lens_map_u8, photo [pixels, 3]. swap_photo exchanges the photograph's red
- * and blue, as the report's code does (with kh_lens_display_tensor: `--r-compat`). */
+ * heat [pixels] as from kh_lens_map_u8, photo [pixels, 3]. swap_photo exchanges the photograph's
+ * red and blue, as the report's code does (with kh_lens_display_tensor: `--r-compat`). */
 KH_API void kh_lens_overlay(const uint8_t *heat, const float *photo, size_t pixels, bool swap_photo,
                             uint8_t *rgb);
 
 /* All of it for one map: clip, normalise by range, upsample, u8, JET, overlay -> rgb
- * [height, width, 3]. heat, if not NULL, gets the u8 levels [height, width]. Errors: KH_E_MEMORY. */
+ * [height, width, 3]. heat, if not NULL, gets the u8 levels [height, width]. Errors: KH_E_MEMORY.
+ */
 KH_API kh_status kh_lens_heatmap(const float *map, kh_grid grid, kh_range range, size_t height,
                                  size_t width, const float *photo, bool swap_photo, uint8_t *rgb,
                                  uint8_t *heat, kh_error *err);
 
-/* ---- masks ------------------------------------------------------------------------------------- */
+/* ---- masks --------------------------------------------------------------------------------- */
 
 /* R_b = (1/(b+1)) sum over i <= b of M_i. maps, out [blocks, patches]; out may be maps.
  * normalize: average maps scaled to [0, 1] each instead of raw ones. */
@@ -339,7 +343,8 @@ KH_API void kh_lens_running_mean(const float *maps, size_t blocks, size_t patche
 KH_API kh_status kh_lens_mask(const float *values, size_t count, double quantile, uint8_t *mask,
                               double *threshold, size_t *kept, kh_error *err);
 /* rgb where mask, black elsewhere. */
-KH_API void kh_lens_mask_apply(const uint8_t *mask, const uint8_t *rgb, size_t pixels, uint8_t *out);
+KH_API void kh_lens_mask_apply(const uint8_t *mask, const uint8_t *rgb, size_t pixels,
+                               uint8_t *out);
 
 /* A mask against the truth. NaN where the denominator is empty. pointing_hit: the first maximum of
  * values lies on the truth. */
@@ -351,7 +356,7 @@ typedef struct kh_mask_score {
 KH_API void kh_lens_mask_score(const uint8_t *mask, const float *values, const uint8_t *truth,
                                size_t count, kh_mask_score *out);
 
-/* ---- look: a class's neurons on pictures ------------------------------------------------------- */
+/* ---- look: a class's neurons on pictures --------------------------------------------------- */
 
 typedef enum kh_coefficient {
     KH_COEFFICIENT_POST,      /* after the activation function: the memory coefficient */
@@ -372,8 +377,8 @@ typedef struct kh_look_options {
     bool want_block_maps; /* rank-0 neuron of every block too: masks and running means */
     bool want_contributions;
     kh_coefficient coefficient;
-    size_t predictions; /* how many; 5 by default, at most the classes */
-    size_t batch;       /* images per pass; 0: 8 */
+    size_t predictions;      /* how many; 5 by default, at most the classes */
+    size_t batch;            /* images per pass; 0: 8 */
     kh_progress_fn progress; /* "images" */
     void *progress_user;
 } kh_look_options;
@@ -384,24 +389,25 @@ KH_API kh_look_options kh_look_options_default(void);
 typedef struct kh_look {
     size_t images, k, blocks, classes, predictions;
     kh_grid grid;
-    size_t patches;         /* grid.height * grid.width */
-    size_t *class_index;    /* [images] asked for, or predicted */
-    float *logits;          /* [images, classes] */
-    kh_prediction *top;     /* [images, predictions] */
-    kh_ranked *neurons;     /* [images, k] */
-    float *maps;            /* [images, k, patches], prefix tokens never among them; not clipped */
+    size_t patches;      /* grid.height * grid.width */
+    size_t *class_index; /* [images] asked for, or predicted */
+    float *logits;       /* [images, classes] */
+    kh_prediction *top;  /* [images, predictions] */
+    kh_ranked *neurons;  /* [images, k] */
+    float *maps;         /* [images, k, patches], prefix tokens never among them; not clipped */
     float *class_coefficient; /* [images, k] at the class token; NaN when the model has none */
-    double *contribution;   /* [images, k] logits added to class_index by this neuron alone, final
-                               norm's denominator frozen; NULL unless wanted */
+    double *contribution;     /* [images, k] logits added to class_index by this neuron alone, final
+                                 norm's denominator frozen; NULL unless wanted */
     kh_ranked *block_neurons; /* [images, blocks], NULL unless wanted */
     float *block_maps;        /* [images, blocks, patches] */
 } kh_look;
 
 /* One pass with taps for exactly the neurons needed (and one for the predictions before it when
  * classes is NULL). images [count, 3, height, width] normalised; classes [count] or NULL: the
- * predicted class. Contribution = sum over tokens of w_t a_j(t) fold_jc / sigma_t, with the weights w
- * of the model's pooling. Errors: KH_E_ARG class out of range, ranking of another shape;
- * KH_E_UNSUPPORTED no classifier, or contributions behind attention pooling. Pair: kh_look_clear. */
+ * predicted class. Contribution = sum over tokens of w_t a_j(t) fold_jc / sigma_t, with the weights
+ * w of the model's pooling. Errors: KH_E_ARG class out of range, ranking of another shape;
+ * KH_E_UNSUPPORTED no classifier, or contributions behind attention pooling. Pair: kh_look_clear.
+ */
 KH_API kh_status kh_lens_look(kh_ctx *ctx, const kh_model *model, const kh_look_options *options,
                               const float *images, size_t count, const size_t *classes,
                               kh_look *out, kh_error *err);

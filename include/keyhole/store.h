@@ -1,8 +1,8 @@
 /* keyhole/store.h: result files: CSV tables, .npy arrays, manifest.json.
  *
- * Every file is written beside its name and renamed into place only when complete and on the disk, so
- * a reader finds the old file or the whole new one. A full disk is reported and leaves nothing behind.
- * A path that exists and is no regular file (/dev/stdout, a pipe) is written in place. */
+ * Every file is written beside its name and renamed into place only when complete and on the disk,
+ * so a reader finds the old file or the whole new one. A full disk is reported and leaves nothing
+ * behind. A path that exists and is no regular file (/dev/stdout, a pipe) is written in place. */
 #ifndef KEYHOLE_STORE_H
 #define KEYHOLE_STORE_H
 
@@ -13,14 +13,14 @@
 extern "C" {
 #endif
 
-/* ---- numbers as text --------------------------------------------------------------------------- */
+/* ---- numbers as text ----------------------------------------------------------------------- */
 
 /* Shortest fixed formats that read back as the same number: %.9g and %.17g, "nan", "inf", "-inf",
  * always with a point. room >= 32. Returns out. */
 KH_API char *kh_store_f32(float value, char *out, size_t room);
 KH_API char *kh_store_f64(double value, char *out, size_t room);
 
-/* ---- CSV (RFC 4180; lines end in LF) ----------------------------------------------------------- */
+/* ---- CSV (RFC 4180; lines end in LF) ------------------------------------------------------- */
 
 /* A table being written. The first failure is kept; cells and rows after it do nothing, and close
  * reports it. Cells are quoted when they need it. */
@@ -41,7 +41,7 @@ KH_API kh_status kh_store_csv_close(kh_csv *csv, kh_error *err);
 /* Removes what was written and frees; NULL is fine. */
 KH_API void kh_store_csv_abort(kh_csv *csv);
 
-/* ---- .npy (version 1.0, little-endian, C order) ------------------------------------------------ */
+/* ---- .npy (version 1.0, little-endian, C order) -------------------------------------------- */
 
 typedef enum kh_npy_type {
     KH_NPY_F32, /* '<f4' */
@@ -65,7 +65,7 @@ KH_API void kh_store_npy_add(kh_npy *npy, const void *data, size_t elements);
 KH_API kh_status kh_store_npy_close(kh_npy *npy, kh_error *err);
 KH_API void kh_store_npy_abort(kh_npy *npy);
 
-/* ---- manifest.json ----------------------------------------------------------------------------- */
+/* ---- manifest.json ------------------------------------------------------------------------- */
 
 /* What a result was made from and how. Keys with dots nest: "model.tag". Order of keys is kept. The
  * first failure is kept for write. */
@@ -76,14 +76,15 @@ KH_API kh_status kh_store_manifest_create(const char *analysis, kh_manifest **ou
 KH_API void kh_store_manifest_text(kh_manifest *manifest, const char *key, const char *text);
 KH_API void kh_store_manifest_size(kh_manifest *manifest, const char *key, uint64_t value);
 KH_API void kh_store_manifest_i64(kh_manifest *manifest, const char *key, int64_t value);
-KH_API void kh_store_manifest_f64(kh_manifest *manifest, const char *key, double value); /* null if not finite */
+KH_API void kh_store_manifest_f64(kh_manifest *manifest, const char *key,
+                                  double value); /* null if not finite */
 KH_API void kh_store_manifest_bool(kh_manifest *manifest, const char *key, bool value);
 KH_API void kh_store_manifest_texts(kh_manifest *manifest, const char *key,
                                     const char *const *texts, size_t count);
 KH_API void kh_store_manifest_f64s(kh_manifest *manifest, const char *key, const double *values,
                                    size_t count);
-/* Everything a reader needs to load the same model and prepare the same input: under "model" (source,
- * sha256, architecture, tag, sizes) and "preprocess". */
+/* Everything a reader needs to load the same model and prepare the same input: under "model"
+ * (source, sha256, architecture, tag, sizes) and "preprocess". */
 KH_API void kh_store_manifest_model(kh_manifest *manifest, const kh_model_info *info);
 /* Appends to "files": {"name", "shape" (rank 0: none), "meaning"}. */
 KH_API void kh_store_manifest_file(kh_manifest *manifest, const char *name, const size_t *shape,

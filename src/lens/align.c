@@ -7,7 +7,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-static const char *const mode_names[KH_ALIGN_MODES] = {"raw", "cos", "ln", "fold", "margin", "prob"};
+static const char *const mode_names[KH_ALIGN_MODES] = {"raw",  "cos",    "ln",
+                                                       "fold", "margin", "prob"};
 
 const char *kh_align_mode_name(kh_align_mode mode) {
     return (size_t)mode < KH_ALIGN_MODES ? mode_names[mode] : "?";
@@ -38,12 +39,14 @@ static void stats_of(const float *v, size_t dim, kh_value_stats *out) {
 }
 
 void kh_lens_value_stats(const float *values, size_t rows, size_t dim, kh_value_stats *out) {
-    for (size_t r = 0; r < rows; r++) stats_of(values + r * dim, dim, &out[r]);
+    for (size_t r = 0; r < rows; r++)
+        stats_of(values + r * dim, dim, &out[r]);
 }
 
 /* v <- (v - mean) * scale */
 static void centre(float *v, size_t dim, double mean, double scale) {
-    for (size_t i = 0; i < dim; i++) v[i] = (float)(((double)v[i] - mean) * scale);
+    for (size_t i = 0; i < dim; i++)
+        v[i] = (float)(((double)v[i] - mean) * scale);
 }
 
 /* The post-norm block's norm of v alone; for fold only its linear part. */
@@ -64,9 +67,15 @@ static void align_row(kh_align_mode mode, const kh_lens_norm *before, const kh_l
     if (mode == KH_ALIGN_RAW || (mode != KH_ALIGN_COS && !final->w)) return;
     stats_of(v, dim, &s);
     switch (mode) {
-    case KH_ALIGN_COS: centre(v, dim, 0, s.norm > 0 ? 1 / s.norm : 0); break;
-    case KH_ALIGN_FOLD: centre(v, dim, s.mean, 1); break;
-    default: centre(v, dim, s.mean, 1 / sqrt(s.var + final->eps)); break;
+    case KH_ALIGN_COS:
+        centre(v, dim, 0, s.norm > 0 ? 1 / s.norm : 0);
+        break;
+    case KH_ALIGN_FOLD:
+        centre(v, dim, s.mean, 1);
+        break;
+    default:
+        centre(v, dim, s.mean, 1 / sqrt(s.var + final->eps));
+        break;
     }
 }
 
@@ -92,7 +101,8 @@ static void run_tasks(kh_pool *pool, size_t rows, kh_task_fn fn, void *job) {
         kh_pool_run(pool, tasks, fn, job);
         return;
     }
-    for (size_t task = 0; task < tasks; task++) fn(job, task, 0);
+    for (size_t task = 0; task < tasks; task++)
+        fn(job, task, 0);
 }
 
 void kh_align_rows(kh_pool *pool, kh_align_mode mode, const kh_lens_norm *before,
@@ -112,7 +122,8 @@ void kh_align_classes(kh_align_mode mode, const float *embeddings, size_t classe
             for (size_t i = 0; i < dim; i++)
                 to[i] = s.norm > 0 ? (float)((double)e[i] / s.norm) : 0;
         } else if (mode != KH_ALIGN_RAW && final->w) {
-            for (size_t i = 0; i < dim; i++) to[i] = e[i] * final->w[i];
+            for (size_t i = 0; i < dim; i++)
+                to[i] = e[i] * final->w[i];
         } else if (to != e) {
             memcpy(to, e, dim * sizeof *to);
         }
@@ -125,7 +136,7 @@ void kh_align_constants(kh_align_mode mode, const float *embeddings, const float
     for (size_t c = 0; c < classes; c++) {
         double sum = 0;
         for (size_t i = 0; has_constant && final->b && i < dim; i++)
-            sum += (double)embeddings[c * dim + i] * (double)final->b[i];
+            sum += (double)embeddings[c * dim + i] * (double) final->b[i];
         constant[c] = has_constant && bias ? sum + (double)bias[c] : sum;
     }
 }
@@ -143,7 +154,8 @@ static void margins(float *s, size_t classes) {
             second = s[c];
         }
     }
-    for (size_t c = 0; c < classes; c++) s[c] -= c == winner ? second : best;
+    for (size_t c = 0; c < classes; c++)
+        s[c] -= c == winner ? second : best;
 }
 
 typedef struct finish_job {
@@ -164,14 +176,20 @@ static void finish_task(void *arg, size_t task, size_t worker) {
             is_broken |= !(fabsf(s[c]) <= FLT_MAX);
             switch (job->mode) {
             case KH_ALIGN_RAW:
-            case KH_ALIGN_FOLD: break;
-            case KH_ALIGN_COS: s[c] = s[c] > 1 ? 1 : s[c] < -1 ? -1 : s[c]; break;
-            default: s[c] = (float)((double)s[c] + job->constant[c]); break;
+            case KH_ALIGN_FOLD:
+                break;
+            case KH_ALIGN_COS:
+                s[c] = s[c] > 1 ? 1 : s[c] < -1 ? -1 : s[c];
+                break;
+            default:
+                s[c] = (float)((double)s[c] + job->constant[c]);
+                break;
             }
         }
         if (job->mode == KH_ALIGN_MARGIN) margins(s, job->classes);
         if (job->mode == KH_ALIGN_PROB) kh_lens_softmax(s, job->classes, s);
-        for (size_t c = 0; c < job->classes; c++) is_broken |= !(fabsf(s[c]) <= FLT_MAX);
+        for (size_t c = 0; c < job->classes; c++)
+            is_broken |= !(fabsf(s[c]) <= FLT_MAX);
     }
     if (is_broken) atomic_store(&job->is_broken, true);
 }
@@ -194,7 +212,7 @@ double kh_align_fold(const kh_lens_norm *before, const kh_lens_norm *final, size
     for (size_t i = 0; i < dim; i++) {
         const double u = has_before ? (double)before->w[i] * ((double)v[i] - s.mean) : (double)v[i];
         const double e = (double)embedding[i];
-        sum += final->w ? e * (double)final->w[i] * (u - mean) : e * u;
+        sum += final->w ? e * (double) final->w[i] * (u - mean) : e * u;
     }
     return sum;
 }

@@ -40,7 +40,8 @@ void kh_align_constants(kh_align_mode mode, const float *embeddings, const float
 bool kh_align_finish(kh_pool *pool, kh_align_mode mode, const double *constant, size_t count,
                      size_t classes, float *scores);
 
-/* One `fold` score in double: E.(g (u - mean u)), u = v or the linear part of `before` acting on v. */
+/* One `fold` score in double: E.(g (u - mean u)), u = v or the linear part of `before` acting on v.
+ */
 double kh_align_fold(const kh_lens_norm *before, const kh_lens_norm *final, size_t dim,
                      const float *v, const float *embedding);
 

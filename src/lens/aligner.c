@@ -27,8 +27,8 @@ void kh_lens_aligner_free(kh_aligner *aligner) {
 static kh_status prepare_classes(kh_aligner *a, kh_error *err) {
     const kh_align_mode mode = a->options.mode;
     const kh_backend *backend = kh_ctx_backend(a->ctx);
-    KH_TRY(kh_lens_read_embeddings(a->model, &a->options, &a->embeddings, &a->bias, &a->classes,
-                                   err));
+    KH_TRY(
+        kh_lens_read_embeddings(a->model, &a->options, &a->embeddings, &a->bias, &a->classes, err));
     if (mode == KH_ALIGN_MARGIN && a->classes < 2)
         return kh_fail(err, KH_E_UNSUPPORTED, "a margin needs at least two classes");
     KH_TRY(kh_lens_read_final_norm(a->model, &a->final, err));
@@ -51,7 +51,8 @@ static kh_status prepare_rows(kh_aligner *a, kh_error *err) {
     const kh_backend *backend = kh_ctx_backend(a->ctx);
     size_t floats, scores;
     if (!kh_mul(a->units, a->dim, &floats) || !kh_mul(ALIGNER_ROWS, a->classes, &scores))
-        return kh_fail(err, KH_E_LIMIT, "alignment of %zu units, %zu classes", a->units, a->classes);
+        return kh_fail(err, KH_E_LIMIT, "alignment of %zu units, %zu classes", a->units,
+                       a->classes);
     a->scratch = kh_alloc_floats(floats);
     a->rows = kh_alloc_floats(floats);
     a->x = backend->alloc(a->ctx, ALIGNER_ROWS * a->dim);

@@ -13,7 +13,8 @@ void kh_lens_softmax(const float *logits, size_t count, float *p) {
     for (size_t c = 1; c < count; c++)
         if (logits[c] > top) top = logits[c];
     double sum = 0;
-    for (size_t c = 0; c < count; c++) sum += exp((double)logits[c] - (double)top);
+    for (size_t c = 0; c < count; c++)
+        sum += exp((double)logits[c] - (double)top);
     for (size_t c = 0; c < count; c++)
         p[c] = (float)(exp((double)logits[c] - (double)top) / sum);
 }
@@ -31,12 +32,15 @@ static int compare_entries(const void *left, const void *right) {
 }
 
 kh_status kh_lens_top(const float *values, size_t count, size_t k, size_t *out, kh_error *err) {
-    if (k > count) return kh_fail(err, KH_E_ARG, "the best %zu of %zu values were asked for", k, count);
+    if (k > count)
+        return kh_fail(err, KH_E_ARG, "the best %zu of %zu values were asked for", k, count);
     entry *entries = kh_calloc(count, sizeof *entries);
     if (!entries) return kh_fail(err, KH_E_MEMORY, "no memory to sort %zu values", count);
-    for (size_t i = 0; i < count; i++) entries[i] = (entry){values[i], i};
+    for (size_t i = 0; i < count; i++)
+        entries[i] = (entry){values[i], i};
     qsort(entries, count, sizeof *entries, compare_entries);
-    for (size_t i = 0; i < k; i++) out[i] = entries[i].index;
+    for (size_t i = 0; i < k; i++)
+        out[i] = entries[i].index;
     kh_free(entries);
     return KH_OK;
 }

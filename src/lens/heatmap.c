@@ -34,10 +34,14 @@ kh_status kh_scale_parse(const char *name, kh_scale *out, kh_error *err) {
 static bool shares_scale(kh_scale scale, size_t image, size_t rank, size_t other_image,
                          size_t other_rank, const size_t *classes) {
     switch (scale) {
-    case KH_SCALE_MAP: return image == other_image && rank == other_rank;
-    case KH_SCALE_CLASS: return classes[image] == classes[other_image];
-    case KH_SCALE_IMAGE: return image == other_image;
-    case KH_SCALE_SHARED: return true;
+    case KH_SCALE_MAP:
+        return image == other_image && rank == other_rank;
+    case KH_SCALE_CLASS:
+        return classes[image] == classes[other_image];
+    case KH_SCALE_IMAGE:
+        return image == other_image;
+    case KH_SCALE_SHARED:
+        return true;
     }
     return false;
 }
@@ -61,7 +65,8 @@ kh_status kh_lens_map_ranges(const float *maps, size_t images, size_t k, size_t 
     const size_t count = images * k;
     kh_range *own = kh_calloc(count, sizeof *own);
     if (!own) return kh_fail(err, KH_E_MEMORY, "no memory for the ranges of %zu maps", count);
-    for (size_t i = 0; i < count; i++) own[i] = range_of(maps + i * patches, patches, clip);
+    for (size_t i = 0; i < count; i++)
+        own[i] = range_of(maps + i * patches, patches, clip);
     for (size_t i = 0; i < count; i++) {
         out[i] = own[i];
         for (size_t j = 0; j < count && scale != KH_SCALE_MAP; j++) {
@@ -82,8 +87,8 @@ void kh_lens_map_normalize(const float *map, size_t count, kh_range range, bool 
     }
 }
 
-/* Where pixel `at` of `size` falls among `cells` cell centres: lower cell, upper cell, weight of the
- * upper one. torch's align_corners=False. */
+/* Where pixel `at` of `size` falls among `cells` cell centres: lower cell, upper cell, weight of
+ * the upper one. torch's align_corners=False. */
 typedef struct tap {
     size_t lo, hi;
     double weight;
@@ -120,11 +125,13 @@ static uint8_t truncated(float v) {
 }
 
 void kh_lens_map_u8(const float *map, size_t count, uint8_t *out) {
-    for (size_t i = 0; i < count; i++) out[i] = truncated(255 * map[i]);
+    for (size_t i = 0; i < count; i++)
+        out[i] = truncated(255 * map[i]);
 }
 
 void kh_lens_display_bytes(const uint8_t *rgb, size_t pixels, float *out) {
-    for (size_t i = 0; i < pixels * 3; i++) out[i] = (float)rgb[i] / 255;
+    for (size_t i = 0; i < pixels * 3; i++)
+        out[i] = (float)rgb[i] / 255;
 }
 
 void kh_lens_display_tensor(const float *tensor, size_t pixels, float *out) {

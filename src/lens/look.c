@@ -21,7 +21,7 @@ static size_t image_floats(const kh_model_info *info) {
     return 3 * info->image_height * info->image_width;
 }
 
-/* ---- classify ---------------------------------------------------------------------------------- */
+/* ---- classify ------------------------------------------------------------------------------ */
 
 static kh_status predictions_of(const float *logits, size_t classes, size_t count,
                                 kh_prediction *out, kh_error *err) {
@@ -72,7 +72,7 @@ done:
     return status;
 }
 
-/* ---- what a look needs ------------------------------------------------------------------------- */
+/* ---- what a look needs --------------------------------------------------------------------- */
 
 typedef struct look_run {
     kh_ctx *ctx;
@@ -82,7 +82,7 @@ typedef struct look_run {
     const float *images;
     kh_look *out;
 
-    uint64_t *needed;    /* sorted, block << 32 | index */
+    uint64_t *needed; /* sorted, block << 32 | index */
     size_t needed_count;
     size_t *units;       /* [needed_count] index of each */
     size_t *block_first; /* [blocks + 1] where each block's units begin */
@@ -126,13 +126,15 @@ static kh_status check(const look_run *run, const size_t *classes, size_t count,
     if (!r || r->source != KH_ALIGN_MLP || r->blocks != info->blocks || r->units != info->neurons)
         return kh_fail(err, KH_E_ARG, "a look needs a ranking of this model's MLP value vectors");
     if (o->k == 0 || o->k > r->k)
-        return kh_fail(err, KH_E_ARG, "%zu neurons per class; the ranking has 1 to %zu", o->k, r->k);
+        return kh_fail(err, KH_E_ARG, "%zu neurons per class; the ranking has 1 to %zu", o->k,
+                       r->k);
     if (o->by_block && o->block >= info->blocks)
         return kh_fail(err, KH_E_ARG, "block %zu; the model has blocks 0 to %zu", o->block,
                        info->blocks - 1);
     if (!classes && (info->classes == 0 || r->classes != info->classes))
-        return kh_fail(err, KH_E_UNSUPPORTED, "%s predicts none of the ranking's %zu classes; "
-                                              "say which class to look for",
+        return kh_fail(err, KH_E_UNSUPPORTED,
+                       "%s predicts none of the ranking's %zu classes; "
+                       "say which class to look for",
                        info->architecture, r->classes);
     for (size_t i = 0; classes && i < count; i++)
         if (classes[i] >= r->classes)
@@ -228,7 +230,8 @@ static int compare_keys(const void *left, const void *right) {
 static void gather(look_run *run) {
     const kh_look *out = run->out;
     size_t count = 0;
-    for (size_t i = 0; i < out->images * out->k; i++) run->needed[count++] = key_of(out->neurons[i]);
+    for (size_t i = 0; i < out->images * out->k; i++)
+        run->needed[count++] = key_of(out->neurons[i]);
     for (size_t i = 0; out->block_neurons && i < out->images * out->blocks; i++)
         run->needed[count++] = key_of(out->block_neurons[i]);
     qsort(run->needed, count, sizeof *run->needed, compare_keys);
@@ -247,12 +250,11 @@ static void gather(look_run *run) {
 
 static size_t place_of(const look_run *run, kh_ranked n) {
     const uint64_t key = key_of(n);
-    const uint64_t *found =
-        bsearch(&key, run->needed, run->needed_count, sizeof key, compare_keys);
+    const uint64_t *found = bsearch(&key, run->needed, run->needed_count, sizeof key, compare_keys);
     return (size_t)(found - run->needed);
 }
 
-/* ---- taps -------------------------------------------------------------------------------------- */
+/* ---- taps ---------------------------------------------------------------------------------- */
 
 static size_t add_tap(look_run *run, size_t block, const char *suffix, size_t unit_first,
                       size_t unit_count) {
@@ -274,10 +276,10 @@ static void plan_taps(look_run *run) {
         const size_t first = run->block_first[b], count = run->block_first[b + 1] - first;
         run->map_tap[b] = run->post_tap[b] = run->norm_tap[b] = SIZE_MAX;
         if (count == 0) continue;
-        run->map_tap[b] =
-            add_tap(run, b, is_post ? "mlp.hook_post" : "mlp.hook_pre", first, count);
+        run->map_tap[b] = add_tap(run, b, is_post ? "mlp.hook_post" : "mlp.hook_pre", first, count);
         if (!wants) continue;
-        run->post_tap[b] = is_post ? run->map_tap[b] : add_tap(run, b, "mlp.hook_post", first, count);
+        run->post_tap[b] =
+            is_post ? run->map_tap[b] : add_tap(run, b, "mlp.hook_post", first, count);
         if (run->info->is_post_norm) run->norm_tap[b] = add_tap(run, b, "ln2.hook_scale", 0, 0);
     }
     run->scale_tap = SIZE_MAX;
@@ -298,7 +300,7 @@ static kh_status read_key_bias(look_run *run, kh_error *err) {
     return KH_OK;
 }
 
-/* ---- contributions ----------------------------------------------------------------------------- */
+/* ---- contributions ------------------------------------------------------------------------- */
 
 /* fold alignments of the chosen neurons of a block through one head's class embeddings. */
 static kh_status fold_block(look_run *run, size_t block, size_t head, const kh_lens_norm *final,
@@ -310,9 +312,9 @@ static kh_status fold_block(look_run *run, size_t block, size_t head, const kh_l
     for (size_t i = 0; i < out->images * out->k; i++) {
         if (out->neurons[i].block != block) continue;
         const size_t c = out->class_index[i / out->k];
-        run->fold[head][i] = kh_align_fold(&before, final, dim,
-                                           values + (size_t)out->neurons[i].index * dim,
-                                           embeddings + c * dim);
+        run->fold[head][i] =
+            kh_align_fold(&before, final, dim, values + (size_t)out->neurons[i].index * dim,
+                          embeddings + c * dim);
     }
     kh_lens_norm_clear(&before);
     return KH_OK;
@@ -362,19 +364,25 @@ done:
 static void pool_weights(look_run *run, const float *scale) {
     const kh_model_info *info = run->info;
     const size_t prefix = info->prefix_tokens, patches = info->tokens - prefix;
-    for (size_t h = 0; h < 2; h++) memset(run->weight[h], 0, info->tokens * sizeof(double));
+    for (size_t h = 0; h < 2; h++)
+        memset(run->weight[h], 0, info->tokens * sizeof(double));
     double *first = run->weight[0], *second = run->weight[1];
     switch (info->pool) {
-    case KH_POOL_TOKEN: first[0] = 1 / (double)scale[0]; break;
+    case KH_POOL_TOKEN:
+        first[0] = 1 / (double)scale[0];
+        break;
     case KH_POOL_DISTILL:
         first[0] = 0.5 / (double)scale[0];
         second[1] = 0.5 / (double)scale[1];
         break;
-    case KH_POOL_CLS_AVG: first[0] = 1 / (double)scale[0]; break;
+    case KH_POOL_CLS_AVG:
+        first[0] = 1 / (double)scale[0];
+        break;
     case KH_POOL_AVG_FC:
     case KH_POOL_AVG:
     case KH_POOL_RAW_AVG:
-    case KH_POOL_MAP: break;
+    case KH_POOL_MAP:
+        break;
     }
     if (info->pool == KH_POOL_TOKEN || info->pool == KH_POOL_DISTILL || info->pool == KH_POOL_MAP)
         return;
@@ -387,7 +395,7 @@ static void pool_weights(look_run *run, const float *scale) {
     }
 }
 
-/* ---- the pass ---------------------------------------------------------------------------------- */
+/* ---- the pass ------------------------------------------------------------------------------ */
 
 /* Coefficients of one neuron on one image of the batch: [tokens] with `stride` between tokens. */
 static const float *column_of(const look_run *run, const kh_pass *pass, const size_t *tap_of,
@@ -404,7 +412,8 @@ static void take_map(const look_run *run, const kh_pass *pass, size_t in_batch, 
     const float *a = column_of(run, pass, run->map_tap, in_batch, n, &stride);
     const float bias = run->key_bias[place_of(run, n)];
     const size_t prefix = run->info->prefix_tokens;
-    for (size_t t = 0; t < run->out->patches; t++) map[t] = a[(prefix + t) * stride] - bias;
+    for (size_t t = 0; t < run->out->patches; t++)
+        map[t] = a[(prefix + t) * stride] - bias;
     if (at_class) *at_class = run->info->has_class_token ? a[0] - bias : NAN;
 }
 
@@ -419,7 +428,8 @@ static double contribution_of(const look_run *run, const kh_pass *pass, size_t i
                             : kh_pass_tap(pass, run->norm_tap[n.block]) + in_batch * tokens;
     double sum = 0;
     for (size_t t = 0; t < tokens; t++) {
-        const double w = run->weight[0][t] * run->fold[0][at] + run->weight[1][t] * run->fold[1][at];
+        const double w =
+            run->weight[0][t] * run->fold[0][at] + run->weight[1][t] * run->fold[1][at];
         sum += w * (double)a[t * stride] / (norm ? (double)norm[t] : 1);
     }
     return sum;
@@ -438,8 +448,8 @@ static kh_status take_image(look_run *run, const kh_pass *pass, size_t in_batch,
     if (out->contribution) {
         const size_t per_image =
             run->scale_tap == SIZE_MAX ? 0 : kh_pass_tap_count(pass, run->scale_tap);
-        pool_weights(run, per_image ? kh_pass_tap(pass, run->scale_tap) + in_batch * per_image
-                                    : NULL);
+        pool_weights(run,
+                     per_image ? kh_pass_tap(pass, run->scale_tap) + in_batch * per_image : NULL);
     }
     for (size_t rank = 0; rank < out->k; rank++) {
         const size_t at = image * out->k + rank;
@@ -472,7 +482,8 @@ static kh_status run_pass(look_run *run, kh_error *err) {
             goto done;
         }
         KH_GO(kh_pass_run(pass, run->images + first * image_floats(run->info), n, err));
-        for (size_t i = 0; i < n; i++) KH_GO(take_image(run, pass, i, first + i, err));
+        for (size_t i = 0; i < n; i++)
+            KH_GO(take_image(run, pass, i, first + i, err));
     }
     if (o->progress) (void)o->progress(o->progress_user, "images", count, count);
 
@@ -487,7 +498,8 @@ static kh_status predict(look_run *run, kh_error *err) {
     if (!best) return kh_fail(err, KH_E_MEMORY, "no memory for %zu predictions", count);
     const kh_status status = kh_lens_classify(run->ctx, run->model, run->images, count,
                                               run->options->batch, 1, NULL, best, err);
-    for (size_t i = 0; i < count; i++) run->out->class_index[i] = best[i].class_index;
+    for (size_t i = 0; i < count; i++)
+        run->out->class_index[i] = best[i].class_index;
     kh_free(best);
     return status;
 }

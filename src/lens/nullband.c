@@ -27,35 +27,38 @@ void kh_null_band_clear(kh_null_band *band) {
 typedef struct null_run {
     kh_aligner *aligner;
     const kh_null_options *options;
-    size_t group;       /* draws packed at once */
-    kh_weight **packed; /* [group] */
-    double *constants;  /* [group, classes] */
-    float *vectors;     /* [classes, dim] */
+    size_t group;        /* draws packed at once */
+    kh_weight **packed;  /* [group] */
+    double *constants;   /* [group, classes] */
+    float *vectors;      /* [classes, dim] */
     size_t *permutation; /* [dim] */
-    float *scores;      /* [units, classes] */
-    float *best;        /* [draws, classes] best score so far */
-    uint32_t *where;    /* [draws, classes] its block */
-    float *block_mean;  /* [draws, blocks] */
-    float *column;      /* [draws] */
+    float *scores;       /* [units, classes] */
+    float *best;         /* [draws, classes] best score so far */
+    uint32_t *where;     /* [draws, classes] its block */
+    float *block_mean;   /* [draws, blocks] */
+    float *column;       /* [draws] */
 } null_run;
 
 /* Gaussian rows as long as the head's. */
 static void random_rows(const kh_aligner *a, kh_rng *rng, float *out) {
     for (size_t c = 0; c < a->classes; c++) {
         float *row = out + c * a->dim;
-        for (size_t i = 0; i < a->dim; i++) row[i] = (float)kh_rng_normal(rng);
+        for (size_t i = 0; i < a->dim; i++)
+            row[i] = (float)kh_rng_normal(rng);
         kh_value_stats drawn, wanted;
         kh_lens_value_stats(row, 1, a->dim, &drawn);
         kh_lens_value_stats(a->embeddings + c * a->dim, 1, a->dim, &wanted);
         const double scale = drawn.norm > 0 ? wanted.norm / drawn.norm : 0;
-        for (size_t i = 0; i < a->dim; i++) row[i] = (float)((double)row[i] * scale);
+        for (size_t i = 0; i < a->dim; i++)
+            row[i] = (float)((double)row[i] * scale);
     }
 }
 
 /* Shuffled dims of every value vector = the class vectors, norm folded in, shuffled back. */
 static void permute_columns(null_run *run, kh_rng *rng, float *rows) {
     const kh_aligner *a = run->aligner;
-    for (size_t i = 0; i < a->dim; i++) run->permutation[i] = i;
+    for (size_t i = 0; i < a->dim; i++)
+        run->permutation[i] = i;
     for (size_t i = a->dim; i > 1; i--) {
         const size_t j = kh_rng_below(rng, i);
         const size_t t = run->permutation[i - 1];
@@ -64,7 +67,8 @@ static void permute_columns(null_run *run, kh_rng *rng, float *rows) {
     }
     for (size_t c = 0; c < a->classes; c++) {
         const float *from = rows + c * a->dim;
-        for (size_t i = 0; i < a->dim; i++) run->scores[i] = from[run->permutation[i]];
+        for (size_t i = 0; i < a->dim; i++)
+            run->scores[i] = from[run->permutation[i]];
         memcpy(rows + c * a->dim, run->scores, a->dim * sizeof *rows);
     }
 }
@@ -121,9 +125,10 @@ static void take_block(null_run *run, size_t draw, size_t block) {
 
 static kh_status run_group(null_run *run, size_t first, kh_error *err) {
     kh_aligner *a = run->aligner;
-    const size_t draws = run->options->draws - first < run->group ? run->options->draws - first
-                                                                  : run->group;
-    for (size_t i = 0; i < draws; i++) KH_TRY(pack_draw(run, first + i, i, err));
+    const size_t draws =
+        run->options->draws - first < run->group ? run->options->draws - first : run->group;
+    for (size_t i = 0; i < draws; i++)
+        KH_TRY(pack_draw(run, first + i, i, err));
     for (size_t block = 0; block < a->blocks; block++) {
         KH_TRY(kh_aligner_load(a, block, err));
         for (size_t i = 0; i < draws; i++) {
@@ -143,7 +148,8 @@ static kh_status run_group(null_run *run, size_t first, kh_error *err) {
 
 static kh_status band_of(const float *column, size_t draws, kh_band *out, kh_error *err) {
     double sum = 0;
-    for (size_t i = 0; i < draws; i++) sum += (double)column[i];
+    for (size_t i = 0; i < draws; i++)
+        sum += (double)column[i];
     out->mean = sum / (double)draws;
     KH_TRY(kh_lens_quantile(column, draws, 0.025, &out->lo, err));
     return kh_lens_quantile(column, draws, 0.975, &out->hi, err);
@@ -153,20 +159,24 @@ static kh_status summarize(null_run *run, kh_null_band *out, kh_error *err) {
     const size_t draws = out->draws, classes = out->classes, blocks = out->blocks;
     for (size_t d = 0; d < draws; d++) {
         double sum = 0;
-        for (size_t c = 0; c < classes; c++) sum += (double)run->best[d * classes + c];
+        for (size_t c = 0; c < classes; c++)
+            sum += (double)run->best[d * classes + c];
         run->column[d] = (float)(sum / (double)classes);
     }
     KH_TRY(band_of(run->column, draws, &out->top1, err));
     for (size_t c = 0; c < classes; c++) {
-        for (size_t d = 0; d < draws; d++) run->column[d] = run->best[d * classes + c];
+        for (size_t d = 0; d < draws; d++)
+            run->column[d] = run->best[d * classes + c];
         KH_TRY(band_of(run->column, draws, &out->class_top1[c], err));
     }
     for (size_t b = 0; b < blocks; b++) {
-        for (size_t d = 0; d < draws; d++) run->column[d] = run->block_mean[d * blocks + b];
+        for (size_t d = 0; d < draws; d++)
+            run->column[d] = run->block_mean[d * blocks + b];
         KH_TRY(band_of(run->column, draws, &out->block_top1[b], err));
         for (size_t d = 0; d < draws; d++) {
             size_t count = 0;
-            for (size_t c = 0; c < classes; c++) count += run->where[d * classes + c] == b;
+            for (size_t c = 0; c < classes; c++)
+                count += run->where[d * classes + c] == b;
             run->column[d] = (float)((double)count / (double)classes);
         }
         KH_TRY(band_of(run->column, draws, &out->block_share[b], err));
@@ -212,7 +222,8 @@ kh_status kh_lens_null_band(kh_ctx *ctx, const kh_model *model, const kh_null_op
     out->blocks = run.aligner->blocks;
     out->classes = run.aligner->classes;
     if (!allocate(&run, out)) {
-        status = kh_fail(err, KH_E_MEMORY, "no memory for a null band of %zu draws", options->draws);
+        status =
+            kh_fail(err, KH_E_MEMORY, "no memory for a null band of %zu draws", options->draws);
         goto done;
     }
     for (size_t first = 0; first < options->draws; first += run.group) {

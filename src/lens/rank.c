@@ -34,8 +34,8 @@ kh_status kh_lens_rank(kh_ctx *ctx, const kh_model *model, const kh_rank_options
         KH_GO(kh_lens_aligner_block(aligner, block, scores, count, err));
         KH_GO(kh_lens_ranker_feed(ranker, ctx, scores, err));
         if (options->sink)
-            KH_GO(options->sink(options->sink_user, block, scores, aligner->units,
-                                aligner->classes, err));
+            KH_GO(options->sink(options->sink_user, block, scores, aligner->units, aligner->classes,
+                                err));
     }
     if (options->progress)
         (void)options->progress(options->progress_user, "blocks", aligner->blocks, aligner->blocks);

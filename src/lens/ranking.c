@@ -149,7 +149,8 @@ static void run_tasks(kh_ctx *ctx, size_t items, size_t per_task, kh_task_fn fn,
         kh_pool_run(kh_ctx_pool(ctx), tasks, fn, job);
         return;
     }
-    for (size_t task = 0; task < tasks; task++) fn(job, task, 0);
+    for (size_t task = 0; task < tasks; task++)
+        fn(job, task, 0);
 }
 
 static void merge_block(kh_ranker *r) {
@@ -225,7 +226,8 @@ void kh_lens_block_histogram(const kh_ranking *ranking, size_t rank, size_t *cou
 static kh_status summarize(const float *column, size_t count, double *mean, double quartiles[3],
                            kh_error *err) {
     double sum = 0;
-    for (size_t i = 0; i < count; i++) sum += (double)column[i];
+    for (size_t i = 0; i < count; i++)
+        sum += (double)column[i];
     *mean = sum / (double)count;
     for (size_t i = 0; i < 3; i++) {
         quartiles[i] = (double)NAN;
@@ -242,13 +244,15 @@ kh_status kh_lens_rank_curve(const kh_ranking *ranking, kh_rank_curve *out, kh_e
     kh_status status = KH_OK;
     for (size_t rank = 0; rank < k && !status; rank++) {
         double q[3];
-        for (size_t c = 0; c < classes; c++) column[c] = ranking->global[c * k + rank].score;
+        for (size_t c = 0; c < classes; c++)
+            column[c] = ranking->global[c * k + rank].score;
         status = summarize(column, classes, &out[rank].mean, q, err);
         if (status) break;
         out[rank].q25 = q[0];
         out[rank].q50 = q[1];
         out[rank].q75 = q[2];
-        for (size_t c = 0; c < classes; c++) column[c] = ranking->margin_to_next[c * k + rank];
+        for (size_t c = 0; c < classes; c++)
+            column[c] = ranking->margin_to_next[c * k + rank];
         status = summarize(column, classes, &out[rank].gap_mean, q, err);
         out[rank].gap_q25 = q[0];
         out[rank].gap_q50 = q[1];

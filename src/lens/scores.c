@@ -57,22 +57,24 @@ static double quantile_of(float *v, size_t count, double q) {
     return a + (b - a) * fraction;
 }
 
-kh_status kh_lens_quantile(const float *values, size_t count, double q, double *out, kh_error *err) {
+kh_status kh_lens_quantile(const float *values, size_t count, double q, double *out,
+                           kh_error *err) {
     if (count == 0) return kh_fail(err, KH_E_ARG, "a percentile of no values");
     if (!(q >= 0 && q <= 1)) return kh_fail(err, KH_E_ARG, "quantile %g is not in [0, 1]", q);
     for (size_t i = 0; i < count; i++)
         if (isnan(values[i]))
-            return kh_fail(err, KH_E_NUMERIC, "value %zu of %zu is NaN, its percentile has no meaning",
-                           i, count);
+            return kh_fail(err, KH_E_NUMERIC,
+                           "value %zu of %zu is NaN, its percentile has no meaning", i, count);
     float *copy = kh_alloc_floats(count);
-    if (!copy) return kh_fail(err, KH_E_MEMORY, "no memory for the percentile of %zu values", count);
+    if (!copy)
+        return kh_fail(err, KH_E_MEMORY, "no memory for the percentile of %zu values", count);
     memcpy(copy, values, count * sizeof *copy);
     *out = quantile_of(copy, count, q);
     kh_free(copy);
     return KH_OK;
 }
 
-/* ---- statistics of a block's scores ------------------------------------------------------------ */
+/* ---- statistics of a block's scores -------------------------------------------------------- */
 
 #define UNITS_PER_TASK 64
 #define FINE_BINS      4096 /* a multiple of KH_HISTOGRAM_BINS */
@@ -89,13 +91,14 @@ typedef struct stats_job {
     const float *scores;
     size_t units, classes;
     part *parts;
-    float *tops; /* [units] NaN where a row is all NaN */
+    float *tops;           /* [units] NaN where a row is all NaN */
     double mean, min, per; /* of the second round; per: fine bins per score */
 } stats_job;
 
 static double bins_per_score(double min, double max) {
     const double width = max - min;
-    return width > 0 && isfinite(width) ? FINE_BINS / width : 0; /* 0: everything in the first bin */
+    return width > 0 && isfinite(width) ? FINE_BINS / width
+                                        : 0; /* 0: everything in the first bin */
 }
 
 static size_t fine_bin(float v, double min, double per) {
@@ -150,21 +153,26 @@ static void spread_task(void *arg, size_t task, size_t worker) {
 static size_t run_tasks(kh_pool *pool, kh_task_fn fn, stats_job *job) {
     const size_t tasks = (job->units + UNITS_PER_TASK - 1) / UNITS_PER_TASK;
     if (pool) kh_pool_run(pool, tasks, fn, job);
-    for (size_t task = 0; task < tasks && !pool; task++) fn(job, task, 0);
+    for (size_t task = 0; task < tasks && !pool; task++)
+        fn(job, task, 0);
     return tasks;
 }
 
-/* Exact quantile: the histogram says in which bins the two ranks lie, and only those are searched. */
+/* Exact quantile: the histogram says in which bins the two ranks lie, and only those are searched.
+ */
 static kh_status quantile_by_bins(const stats_job *job, const uint64_t *bins, size_t kept, double q,
                                   double *out, kh_error *err) {
     const double position = q * (double)(kept - 1);
     const size_t below = (size_t)position;
     const size_t above = below + 1 < kept ? below + 1 : below;
     size_t first = 0, last, before = 0, count = 0;
-    while (before + bins[first] <= below) before += bins[first++];
-    for (last = first; before + (count += bins[last]) <= above; last++) {}
+    while (before + bins[first] <= below)
+        before += bins[first++];
+    for (last = first; before + (count += bins[last]) <= above; last++) {
+    }
     float *found = kh_alloc_floats(count);
-    if (!found) return kh_fail(err, KH_E_MEMORY, "no memory for the percentile of %zu scores", kept);
+    if (!found)
+        return kh_fail(err, KH_E_MEMORY, "no memory for the percentile of %zu scores", kept);
     size_t at = 0;
     for (size_t i = 0; i < job->units * job->classes; i++) {
         if (isnan(job->scores[i])) continue;
@@ -220,7 +228,8 @@ static kh_status fill_stats(kh_pool *pool, stats_job *job, kh_score_stats *out, 
     double squares = 0;
     for (size_t i = 0; i < tasks; i++) {
         squares += job->parts[i].squares;
-        for (size_t b = 0; b < FINE_BINS; b++) bins[b] += job->parts[i].bins[b];
+        for (size_t b = 0; b < FINE_BINS; b++)
+            bins[b] += job->parts[i].bins[b];
     }
     out->std = sqrt(squares / (double)out->count);
     for (size_t b = 0; b < FINE_BINS; b++)

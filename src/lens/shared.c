@@ -1,4 +1,5 @@
-/* Value vectors that serve several classes: the bipartite graph of classes and their first units. */
+/* Value vectors that serve several classes: the bipartite graph of classes and their first units.
+ */
 #include "keyhole/lens.h"
 
 #include "base/alloc.h"
@@ -48,11 +49,12 @@ static void group(const edge *edges, size_t count, kh_shared *out) {
             sum += (double)edges[last].link.score;
             last++;
         }
-        out->units[out->unit_count++] = (kh_shared_unit){.block = edges[first].block,
-                                                         .index = edges[first].index,
-                                                         .n_classes = last - first,
-                                                         .first_link = first,
-                                                         .mean_score = sum / (double)(last - first)};
+        out->units[out->unit_count++] =
+            (kh_shared_unit){.block = edges[first].block,
+                             .index = edges[first].index,
+                             .n_classes = last - first,
+                             .first_link = first,
+                             .mean_score = sum / (double)(last - first)};
         for (size_t i = first; i < last; i++)
             if (edges[i].link.rank == 0) out->class_share[edges[i].link.class_index] = last - first;
         first = last;
@@ -89,6 +91,7 @@ kh_status kh_lens_shared(const kh_ranking *ranking, size_t k, kh_shared *out, kh
 
 size_t kh_lens_shared_count(const kh_shared *shared, size_t at_least) {
     size_t count = 0;
-    while (count < shared->unit_count && shared->units[count].n_classes >= at_least) count++;
+    while (count < shared->unit_count && shared->units[count].n_classes >= at_least)
+        count++;
     return count;
 }

@@ -144,8 +144,7 @@ static kh_status copy_embeddings(const kh_align_options *options, size_t dim, fl
                        options->embedding_classes);
     }
     memcpy(*embeddings, options->embeddings, count * sizeof **embeddings);
-    if (*bias)
-        memcpy(*bias, options->embedding_bias, options->embedding_classes * sizeof **bias);
+    if (*bias) memcpy(*bias, options->embedding_bias, options->embedding_classes * sizeof **bias);
     return KH_OK;
 }
 
@@ -185,7 +184,8 @@ kh_status kh_lens_value_vectors_into(const kh_model *model, const kh_align_optio
     if (block >= info->blocks)
         return kh_fail(err, KH_E_ARG, "block %zu; the model has blocks 0 to %zu", block,
                        info->blocks - 1);
-    (void)snprintf(name, sizeof name, "blocks.%zu.%s.weight", block, is_mlp ? "mlp.fc2" : "attn.proj");
+    (void)snprintf(name, sizeof name, "blocks.%zu.%s.weight", block,
+                   is_mlp ? "mlp.fc2" : "attn.proj");
     KH_TRY(kh_model_tensor_read(model, name, scratch, units * dim, err));
     float *gamma = NULL, *bias = NULL;
     KH_TRY(kh_lens_read_block(model, block, is_mlp ? "ls2.gamma" : "ls1.gamma", true, dim, &gamma,

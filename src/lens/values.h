@@ -19,11 +19,10 @@ kh_status kh_lens_read_block_norm(const kh_model *model, kh_align_source source,
                                   kh_lens_norm *out, kh_error *err);
 void kh_lens_norm_clear(kh_lens_norm *norm);
 
-/* Class embeddings of the options: [classes, dim] and bias [classes] (NULL: zeros). Free with kh_free.
- * The copy is the caller's also when the options bring their own embeddings. */
+/* Class embeddings of the options: [classes, dim] and bias [classes] (NULL: zeros). Free with
+ * kh_free. The copy is the caller's also when the options bring their own embeddings. */
 kh_status kh_lens_read_embeddings(const kh_model *model, const kh_align_options *options,
-                                  float **embeddings, float **bias, size_t *classes,
-                                  kh_error *err);
+                                  float **embeddings, float **bias, size_t *classes, kh_error *err);
 
 /* Units of a block: neurons, or dim for attention. */
 size_t kh_lens_units(const kh_model_info *info, kh_align_source source);

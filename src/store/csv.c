@@ -67,7 +67,8 @@ kh_status kh_store_csv_open(const char *path, const char *const *columns, size_t
         kh_free(csv);
         return status;
     }
-    for (size_t i = 0; i < count; i++) kh_store_csv_text(csv, columns[i]);
+    for (size_t i = 0; i < count; i++)
+        kh_store_csv_text(csv, columns[i]);
     kh_store_csv_end(csv);
     csv->rows = 0;
     *out = csv;
@@ -126,7 +127,7 @@ void kh_store_csv_f64(kh_csv *csv, double value) {
 void kh_store_csv_end(kh_csv *csv) {
     if (csv->cells != csv->columns)
         kh_sink_refuse(csv->file, KH_E_SHAPE, "row %zu of a table has %zu cells for %zu columns",
-                         csv->rows, csv->cells, csv->columns);
+                       csv->rows, csv->cells, csv->columns);
     put(csv, "\n");
     csv->cells = 0;
     csv->rows++;

@@ -128,8 +128,8 @@ void kh_store_manifest_f64s(kh_manifest *m, const char *key, const double *value
 }
 
 static const char *const pool_names[] = {
-    [KH_POOL_TOKEN] = "token",     [KH_POOL_AVG_FC] = "avg_fc",   [KH_POOL_AVG] = "avg",
-    [KH_POOL_MAP] = "map",         [KH_POOL_DISTILL] = "distill", [KH_POOL_CLS_AVG] = "cls_avg",
+    [KH_POOL_TOKEN] = "token",    [KH_POOL_AVG_FC] = "avg_fc",   [KH_POOL_AVG] = "avg",
+    [KH_POOL_MAP] = "map",        [KH_POOL_DISTILL] = "distill", [KH_POOL_CLS_AVG] = "cls_avg",
     [KH_POOL_RAW_AVG] = "raw_avg"};
 static const char *const filter_names[] = {[KH_FILTER_BILINEAR] = "bilinear",
                                            [KH_FILTER_BICUBIC] = "bicubic",
@@ -201,7 +201,8 @@ void kh_store_manifest_file(kh_manifest *m, const char *name, const size_t *shap
     if (ok && rank) {
         json_t *sizes = json_array();
         for (size_t i = 0; i < rank; i++)
-            ok = ok && sizes && json_array_append_new(sizes, json_integer((json_int_t)shape[i])) == 0;
+            ok = ok && sizes &&
+                 json_array_append_new(sizes, json_integer((json_int_t)shape[i])) == 0;
         ok = ok && json_object_set(entry, "shape", sizes) == 0;
         json_decref(sizes);
     }

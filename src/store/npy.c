@@ -36,12 +36,20 @@ static void write_header(kh_sink *file, const char *type, const size_t *shape, s
     for (size_t i = 0; i < rank; i++)
         kh_text_addf(&header, i ? ", %zu" : rank == 1 ? "%zu," : "%zu", shape[i]);
     kh_text_add(&header, "), }");
-    while (!header.failed && (MAGIC_BYTES + header.length + 1) % 64) kh_text_add(&header, " ");
+    while (!header.failed && (MAGIC_BYTES + header.length + 1) % 64)
+        kh_text_add(&header, " ");
     kh_text_add(&header, "\n");
     if (header.failed) {
         kh_sink_refuse(file, KH_E_MEMORY, "no memory for the header of an array");
     } else {
-        const unsigned char magic[MAGIC_BYTES] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0,
+        const unsigned char magic[MAGIC_BYTES] = {0x93,
+                                                  'N',
+                                                  'U',
+                                                  'M',
+                                                  'P',
+                                                  'Y',
+                                                  1,
+                                                  0,
                                                   (unsigned char)(header.length & 255),
                                                   (unsigned char)(header.length >> 8)};
         kh_sink_write(file, magic, sizeof magic);
@@ -80,7 +88,8 @@ static void write_swapped(kh_npy *npy, const unsigned char *bytes, size_t elemen
     const size_t width = npy->element_bytes;
     for (size_t i = 0; i < elements; i++) {
         unsigned char swapped[8];
-        for (size_t b = 0; b < width; b++) swapped[b] = bytes[i * width + width - 1 - b];
+        for (size_t b = 0; b < width; b++)
+            swapped[b] = bytes[i * width + width - 1 - b];
         kh_sink_write(npy->file, swapped, width);
     }
 }
@@ -88,7 +97,7 @@ static void write_swapped(kh_npy *npy, const unsigned char *bytes, size_t elemen
 void kh_store_npy_add(kh_npy *npy, const void *data, size_t elements) {
     if (elements > npy->promised - npy->added) {
         kh_sink_refuse(npy->file, KH_E_SHAPE, "more than the promised %zu elements of an array",
-                         npy->promised);
+                       npy->promised);
         return;
     }
     npy->added += elements;
@@ -104,7 +113,7 @@ void kh_store_npy_add(kh_npy *npy, const void *data, size_t elements) {
 kh_status kh_store_npy_close(kh_npy *npy, kh_error *err) {
     if (npy->added != npy->promised)
         kh_sink_refuse(npy->file, KH_E_SHAPE, "%zu of %zu elements of an array were written",
-                         npy->added, npy->promised);
+                       npy->added, npy->promised);
     const kh_status status = kh_sink_close(npy->file, err);
     kh_free(npy);
     return status;

@@ -1,4 +1,5 @@
-/* lens/golden_model.h: a recorded tiny model, and its tensors as float64 straight from the files. */
+/* lens/golden_model.h: a recorded tiny model, and its tensors as float64 straight from the files.
+ */
 #ifndef KH_TEST_GOLDEN_MODEL_H
 #define KH_TEST_GOLDEN_MODEL_H
 

@@ -29,13 +29,15 @@ static void make_world(world *w) {
     w->before = (kh_lens_norm){0};
 }
 
-/* ---- reference: one score, float64, straight from the definition ------------------------------- */
+/* ---- reference: one score, float64, straight from the definition --------------------------- */
 
 static void ref_norm(const double *x, const float *g, const float *b, double eps, bool is_linear,
                      double *y) {
     double mean = 0, var = 0;
-    for (size_t i = 0; i < DIM; i++) mean += x[i] / DIM;
-    for (size_t i = 0; i < DIM; i++) var += (x[i] - mean) * (x[i] - mean) / DIM;
+    for (size_t i = 0; i < DIM; i++)
+        mean += x[i] / DIM;
+    for (size_t i = 0; i < DIM; i++)
+        var += (x[i] - mean) * (x[i] - mean) / DIM;
     for (size_t i = 0; i < DIM; i++)
         y[i] = is_linear ? (double)g[i] * (x[i] - mean)
                          : (x[i] - mean) / sqrt(var + eps) * (double)g[i] + (double)b[i];
@@ -43,7 +45,8 @@ static void ref_norm(const double *x, const float *g, const float *b, double eps
 
 static double dot(const double *x, const float *e) {
     double sum = 0;
-    for (size_t i = 0; i < DIM; i++) sum += x[i] * (double)e[i];
+    for (size_t i = 0; i < DIM; i++)
+        sum += x[i] * (double)e[i];
     return sum;
 }
 
@@ -56,13 +59,15 @@ static double ref_logit(const world *w, const double *v, size_t c) {
 
 static double ref_score(const world *w, kh_align_mode mode, size_t n, size_t c) {
     double v[DIM], y[DIM], sum = 0, vv = 0, ee = 0, best = -INFINITY;
-    for (size_t i = 0; i < DIM; i++) v[i] = (double)w->v[n * DIM + i];
+    for (size_t i = 0; i < DIM; i++)
+        v[i] = (double)w->v[n * DIM + i];
     if (w->before.w) {
         ref_norm(v, w->g2, w->b2, w->before.eps, mode == KH_ALIGN_FOLD, y);
         memcpy(v, y, sizeof v);
     }
     switch (mode) {
-    case KH_ALIGN_RAW: return dot(v, w->e + c * DIM);
+    case KH_ALIGN_RAW:
+        return dot(v, w->e + c * DIM);
     case KH_ALIGN_COS:
         for (size_t i = 0; i < DIM; i++) {
             vv += v[i] * v[i];
@@ -73,19 +78,21 @@ static double ref_score(const world *w, kh_align_mode mode, size_t n, size_t c) 
         if (!w->final.w) return dot(v, w->e + c * DIM);
         ref_norm(v, w->g, w->b, 0, true, y);
         return dot(y, w->e + c * DIM);
-    case KH_ALIGN_LN: return ref_logit(w, v, c);
+    case KH_ALIGN_LN:
+        return ref_logit(w, v, c);
     case KH_ALIGN_MARGIN:
         for (size_t other = 0; other < CLASSES; other++)
             if (other != c && ref_logit(w, v, other) > best) best = ref_logit(w, v, other);
         return ref_logit(w, v, c) - best;
     case KH_ALIGN_PROB:
-        for (size_t other = 0; other < CLASSES; other++) sum += exp(ref_logit(w, v, other));
+        for (size_t other = 0; other < CLASSES; other++)
+            sum += exp(ref_logit(w, v, other));
         return exp(ref_logit(w, v, c)) / sum;
     }
     return (double)NAN;
 }
 
-/* ---- what is tested: rows, a plain product, finish --------------------------------------------- */
+/* ---- what is tested: rows, a plain product, finish ----------------------------------------- */
 
 static bool align(const world *w, kh_align_mode mode, float *out) {
     static float rows[UNITS * DIM], vectors[CLASSES * DIM];
@@ -186,17 +193,21 @@ static void check_1_2_scaling_leaves_ln_and_multiplies_raw_and_fold(void **state
     make_world(&w);
     w.final.eps = 0;
     float before[KH_ALIGN_MODES][UNITS * CLASSES], after[UNITS * CLASSES];
-    for (size_t m = 0; m < KH_ALIGN_MODES; m++) assert_true(align(&w, (kh_align_mode)m, before[m]));
-    for (size_t i = 0; i < UNITS * DIM; i++) w.v[i] *= 7;
+    for (size_t m = 0; m < KH_ALIGN_MODES; m++)
+        assert_true(align(&w, (kh_align_mode)m, before[m]));
+    for (size_t i = 0; i < UNITS * DIM; i++)
+        w.v[i] *= 7;
     for (size_t m = 0; m < KH_ALIGN_MODES; m++) {
         const bool is_linear = m == KH_ALIGN_RAW || m == KH_ALIGN_FOLD;
-        for (size_t i = 0; i < UNITS * CLASSES && is_linear; i++) before[m][i] *= 7;
+        for (size_t i = 0; i < UNITS * CLASSES && is_linear; i++)
+            before[m][i] *= 7;
         assert_true(align(&w, (kh_align_mode)m, after));
         kh_assert_close(after, before[m], UNITS * CLASSES, 1e-6, 3e-6);
     }
     /* a power of two has no rounding at all */
     assert_true(align(&w, KH_ALIGN_LN, before[0]));
-    for (size_t i = 0; i < UNITS * DIM; i++) w.v[i] *= 4;
+    for (size_t i = 0; i < UNITS * DIM; i++)
+        w.v[i] *= 4;
     assert_true(align(&w, KH_ALIGN_LN, after));
     assert_memory_equal(after, before[0], sizeof after);
 }
@@ -209,14 +220,16 @@ static void check_1_3_adding_a_constant_leaves_ln_and_fold(void **state) {
     assert_true(align(&w, KH_ALIGN_LN, ln));
     assert_true(align(&w, KH_ALIGN_FOLD, fold));
     assert_true(align(&w, KH_ALIGN_RAW, raw));
-    for (size_t i = 0; i < UNITS * DIM; i++) w.v[i] += 0.75f;
+    for (size_t i = 0; i < UNITS * DIM; i++)
+        w.v[i] += 0.75f;
     assert_true(align(&w, KH_ALIGN_LN, after));
     kh_assert_close(after, ln, UNITS * CLASSES, 1e-6, 5e-6);
     assert_true(align(&w, KH_ALIGN_FOLD, after));
     kh_assert_close(after, fold, UNITS * CLASSES, 1e-6, 2e-6);
     assert_true(align(&w, KH_ALIGN_RAW, after));
     float worst = 0;
-    for (size_t i = 0; i < UNITS * CLASSES; i++) worst = fmaxf(worst, fabsf(after[i] - raw[i]));
+    for (size_t i = 0; i < UNITS * CLASSES; i++)
+        worst = fmaxf(worst, fabsf(after[i] - raw[i]));
     assert_true(worst > 0.1f); /* raw does see it */
 }
 
@@ -230,8 +243,10 @@ static void check_1_4_cos_stays_within_one_and_zero_vectors_give_zero(void **sta
             w.v[n * DIM + i] = w.e[n % CLASSES * DIM + i] * (n % 2 ? -1.0f : 1.0f) * (float)(n + 1);
     memset(w.v, 0, DIM * sizeof(float));
     assert_true(align(&w, KH_ALIGN_COS, out));
-    for (size_t i = 0; i < UNITS * CLASSES; i++) assert_true(out[i] >= -1 && out[i] <= 1);
-    for (size_t c = 0; c < CLASSES; c++) assert_true(out[c] == 0);
+    for (size_t i = 0; i < UNITS * CLASSES; i++)
+        assert_true(out[i] >= -1 && out[i] <= 1);
+    for (size_t c = 0; c < CLASSES; c++)
+        assert_true(out[c] == 0);
     for (size_t n = 1; n < UNITS; n++)
         assert_float_equal(out[n * CLASSES + n % CLASSES], (n % 2 ? -1.0f : 1.0f), 2e-7f);
 }

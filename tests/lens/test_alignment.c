@@ -3,7 +3,7 @@
 
 #include "base/alloc.h"
 
-/* ---- reference --------------------------------------------------------------------------------- */
+/* ---- reference ----------------------------------------------------------------------------- */
 
 typedef struct ref_norm {
     double *w, *b; /* NULL: none */
@@ -65,15 +65,19 @@ static void free_block(ref_block *r) {
 
 static void ref_apply(const ref_norm *n, size_t dim, const double *x, bool is_linear, double *y) {
     double mean = 0, var = 0;
-    for (size_t i = 0; i < dim; i++) mean += x[i] / (double)dim;
-    for (size_t i = 0; i < dim; i++) var += (x[i] - mean) * (x[i] - mean) / (double)dim;
     for (size_t i = 0; i < dim; i++)
-        y[i] = is_linear ? (x[i] - mean) * n->w[i] : (x[i] - mean) / sqrt(var + n->eps) * n->w[i] + n->b[i];
+        mean += x[i] / (double)dim;
+    for (size_t i = 0; i < dim; i++)
+        var += (x[i] - mean) * (x[i] - mean) / (double)dim;
+    for (size_t i = 0; i < dim; i++)
+        y[i] = is_linear ? (x[i] - mean) * n->w[i]
+                         : (x[i] - mean) / sqrt(var + n->eps) * n->w[i] + n->b[i];
 }
 
 static double ref_dot(const double *a, const double *b, size_t dim) {
     double sum = 0;
-    for (size_t i = 0; i < dim; i++) sum += a[i] * b[i];
+    for (size_t i = 0; i < dim; i++)
+        sum += a[i] * b[i];
     return sum;
 }
 
@@ -96,7 +100,8 @@ static void ref_scores(const ref_block *r, kh_align_mode mode, size_t n, double 
     if (mode == KH_ALIGN_MARGIN || mode == KH_ALIGN_PROB) {
         double z[64], sum = 0;
         memcpy(z, out, r->classes * sizeof *z);
-        for (size_t c = 0; c < r->classes; c++) sum += exp(z[c]);
+        for (size_t c = 0; c < r->classes; c++)
+            sum += exp(z[c]);
         for (size_t c = 0; c < r->classes; c++) {
             double other = -INFINITY;
             for (size_t d = 0; d < r->classes; d++)
@@ -126,7 +131,8 @@ static void assert_model_matches(const char *name) {
                 assert_int_equal(kh_lens_aligner_classes(aligner), r.classes);
                 for (size_t n = 0; n < r.units; n++) {
                     ref_scores(&r, options.mode, n, row);
-                    for (size_t c = 0; c < r.classes; c++) want[n * r.classes + c] = (float)row[c];
+                    for (size_t c = 0; c < r.classes; c++)
+                        want[n * r.classes + c] = (float)row[c];
                 }
                 kh_assert_ok(kh_lens_aligner_block(aligner, block, got, count, &err));
                 /* fp32 products of 24 terms; scores up to about 8 */
@@ -165,7 +171,7 @@ static void the_first_head_of_a_distilled_model_is_the_default(void **state) {
     assert_model_matches("deit_base_distilled");
 }
 
-/* ---- check (5): the true head ------------------------------------------------------------------ */
+/* ---- check (5): the true head -------------------------------------------------------------- */
 
 /* ln scores of one head [units, classes] of the last block. */
 static float *ln_scores(const golden_model *g, kh_align_head head, size_t count) {
@@ -197,8 +203,8 @@ static void assert_head_agrees(const char *name) {
         const bool is_mean = g.info->pool == KH_POOL_DISTILL;
         kh_assert_ok(kh_model_tensor_read(g.model, "head.bias", bias, g.info->classes, &err));
         for (size_t i = 0; i < count; i++) /* [cls ; mean] counts the bias once, we do twice */
-            got[i] = is_mean ? (got[i] + second[i]) / 2
-                             : got[i] + second[i] - bias[i % g.info->classes];
+            got[i] =
+                is_mean ? (got[i] + second[i]) / 2 : got[i] + second[i] - bias[i % g.info->classes];
         free(bias);
         free(second);
     }
@@ -211,11 +217,12 @@ static void assert_head_agrees(const char *name) {
 
 static void check_1_5_ln_is_the_true_head_on_each_value_vector(void **state) {
     (void)state;
-    static const char *const names[] = {"vit_base", "deit3_base", "test_vit2", "gap_medium",
-                                        "hf_vit", "deit_base_distilled", "hf_dinov2",
-                                        "hf_dinov2_swiglu", "hf_clip_classes", "hf_vit_eps6",
-                                        "vit_base_mae_ft", "reg4_gap_base"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) assert_head_agrees(names[i]);
+    static const char *const names[] = {"vit_base",    "deit3_base",       "test_vit2",
+                                        "gap_medium",  "hf_vit",           "deit_base_distilled",
+                                        "hf_dinov2",   "hf_dinov2_swiglu", "hf_clip_classes",
+                                        "hf_vit_eps6", "vit_base_mae_ft",  "reg4_gap_base"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_head_agrees(names[i]);
 }
 
 static void check_1_5_raw_is_the_heads_matrix_product(void **state) {
@@ -235,7 +242,7 @@ static void check_1_5_raw_is_the_heads_matrix_product(void **state) {
     golden_close(&g);
 }
 
-/* ---- options ----------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------------------------- */
 
 static void a_value_bias_is_added_before_layer_scale(void **state) {
     (void)state;
@@ -337,7 +344,7 @@ static void the_null_context_of_threads_changes_nothing(void **state) {
     golden_close(&g);
 }
 
-/* ---- ranking and null bands of a model --------------------------------------------------------- */
+/* ---- ranking and null bands of a model ----------------------------------------------------- */
 
 typedef struct sink_record {
     size_t blocks;
@@ -375,7 +382,8 @@ static void a_models_ranking_is_that_of_its_scores(void **state) {
     for (size_t c = 0; c < 10; c++) {
         float best = -INFINITY;
         for (size_t b = 0; b < 2; b++)
-            for (size_t n = 0; n < 96; n++) best = fmaxf(best, scores[b][n * 10 + c]);
+            for (size_t n = 0; n < 96; n++)
+                best = fmaxf(best, scores[b][n * 10 + c]);
         const kh_ranked top = r.global[c * 10];
         assert_true(top.score == best);
         assert_true(scores[top.block][top.index * 10 + c] == best);
@@ -442,7 +450,8 @@ static void random_weights_lie_inside_their_own_null_band(void **state) {
     options.k = 1;
     kh_assert_ok(kh_lens_rank(g.ctx, g.model, &options, &r, &err));
     double mean = 0;
-    for (size_t c = 0; c < 10; c++) mean += (double)r.global[c].score / 10;
+    for (size_t c = 0; c < 10; c++)
+        mean += (double)r.global[c].score / 10;
     for (size_t kind = 0; kind < 2; kind++) {
         kh_null_band band = band_of(&g, (kh_null_kind)kind, 3, KH_ALIGN_COS, g.ctx);
         const double width = band.top1.hi - band.top1.lo;
@@ -453,7 +462,7 @@ static void random_weights_lie_inside_their_own_null_band(void **state) {
     golden_close(&g);
 }
 
-/* ---- planted vectors --------------------------------------------------------------------------- */
+/* ---- planted vectors ----------------------------------------------------------------------- */
 
 static void copy_file(const char *from_folder, const char *to_folder, const char *name) {
     char path[1024], bytes[8192];
@@ -488,13 +497,15 @@ static const char *plant(void) {
         data[i] = malloc(info.count * sizeof(float));
         kh_assert_ok(kh_tensors_read(g.weights, info.name, false, data[i], info.count, &err));
         if (strcmp(info.name, "blocks.1.mlp.fc2.weight") == 0)
-            for (size_t d = 0; d < 24; d++) data[i][d * 96 + 5] = 3 * head[2 * 24 + d];
+            for (size_t d = 0; d < 24; d++)
+                data[i][d * 96 + 5] = 3 * head[2 * 24 + d];
         out[i] = (kh_tensor_out){.name = info.name, .rank = info.rank, .data = data[i]};
         memcpy(out[i].shape, info.shape, sizeof info.shape);
     }
     (void)snprintf(path, sizeof path, "%.400s/model.safetensors", folder);
     kh_assert_ok(kh_tensors_write(path, out, count, NULL, NULL, 0, &err));
-    for (size_t i = 0; i < count; i++) free(data[i]);
+    for (size_t i = 0; i < count; i++)
+        free(data[i]);
     free(out);
     golden_close(&g);
     return folder;
@@ -522,7 +533,7 @@ static void a_planted_value_vector_aligns_with_its_class(void **state) {
     kh_ctx_free(ctx);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory -------------------------------------------------------------------------------- */
 
 static void every_failing_allocation_is_reported(void **state) {
     (void)state;

@@ -12,16 +12,17 @@ static float map[G * G], large[SIZE * SIZE];
 
 static double mean_of(const float *v, size_t n) {
     double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)v[i];
+    for (size_t i = 0; i < n; i++)
+        sum += (double)v[i];
     return sum / (double)n;
 }
 
-/* ---- JET --------------------------------------------------------------------------------------- */
+/* ---- JET ----------------------------------------------------------------------------------- */
 
 static void jet_has_opencvs_spots(void **state) {
     (void)state;
-    static const uint8_t spots[][4] = {{0, 0, 0, 128},   {31, 0, 0, 252},    {32, 0, 0, 255},
-                                       {64, 0, 128, 255}, {96, 2, 255, 254},  {127, 126, 255, 130},
+    static const uint8_t spots[][4] = {{0, 0, 0, 128},     {31, 0, 0, 252},    {32, 0, 0, 255},
+                                       {64, 0, 128, 255},  {96, 2, 255, 254},  {127, 126, 255, 130},
                                        {160, 255, 252, 0}, {191, 255, 128, 0}, {255, 128, 0, 0}};
     for (size_t i = 0; i < sizeof spots / sizeof *spots; i++)
         assert_memory_equal(kh_lens_jet(spots[i][0]), spots[i] + 1, 3);
@@ -43,7 +44,7 @@ static void jet_is_the_formula_everywhere_but_at_159(void **state) {
     }
 }
 
-/* ---- upsampling -------------------------------------------------------------------------------- */
+/* ---- upsampling ---------------------------------------------------------------------------- */
 
 static void check_5_1_the_mean_survives_upsampling(void **state) {
     (void)state;
@@ -143,25 +144,29 @@ static void any_grid_and_any_size_match_the_definition(void **state) {
 static void pixels_no_patch_saw_repeat_the_last_cell(void **state) {
     (void)state;
     /* 384 px, patch 14: 27 cells cover 378 px */
-    const kh_model_info info = {.patch = 14, .image_height = 384, .image_width = 384,
-                                .grid_height = 27, .grid_width = 27};
+    const kh_model_info info = {
+        .patch = 14, .image_height = 384, .image_width = 384, .grid_height = 27, .grid_width = 27};
     const kh_grid so400m = kh_lens_grid(&info);
     static float cells[27 * 27], out[384 * 384];
-    for (size_t i = 0; i < 27 * 27; i++) cells[i] = (float)(i % 27);
+    for (size_t i = 0; i < 27 * 27; i++)
+        cells[i] = (float)(i % 27);
     kh_lens_upsample(cells, so400m, 384, 384, out);
     /* the centre of cell 20 lies at pixel 20 * 14 + 6.5 */
     assert_float_equal((out[20 * 14 + 6] + out[20 * 14 + 7]) / 2, 20, 1e-5f);
-    for (size_t x = 371; x < 384; x++) assert_true(out[x] == 26);
+    for (size_t x = 371; x < 384; x++)
+        assert_true(out[x] == 26);
 }
 
 static void a_constant_map_stays_exactly_constant(void **state) {
     (void)state;
-    for (size_t i = 0; i < G * G; i++) map[i] = 0.1f;
+    for (size_t i = 0; i < G * G; i++)
+        map[i] = 0.1f;
     kh_lens_upsample(map, grid, 197, 201, large);
-    for (size_t i = 0; i < 197 * 201; i++) assert_true(large[i] == 0.1f);
+    for (size_t i = 0; i < 197 * 201; i++)
+        assert_true(large[i] == 0.1f);
 }
 
-/* ---- normalisation and scales ------------------------------------------------------------------ */
+/* ---- normalisation and scales -------------------------------------------------------------- */
 
 static void clipping_and_min_max(void **state) {
     (void)state;
@@ -178,10 +183,12 @@ static void clipping_and_min_max(void **state) {
     assert_true(range.min == -0.17f && range.max == 3);
     kh_lens_map_normalize(m, 4, range, false, out);
     assert_true(out[0] == 0 && out[2] == 1);
-    const float flat[4] = {-1, -2, -3, 0}; /* all clipped: max = min, the report's code divides 0/0 */
+    const float flat[4] = {-1, -2, -3,
+                           0}; /* all clipped: max = min, the report's code divides 0/0 */
     kh_assert_ok(kh_lens_map_ranges(flat, 1, 1, 4, NULL, KH_SCALE_MAP, true, &range, &err));
     kh_lens_map_normalize(flat, 4, range, true, out);
-    for (size_t i = 0; i < 4; i++) assert_true(out[i] == 0);
+    for (size_t i = 0; i < 4; i++)
+        assert_true(out[i] == 0);
 }
 
 static void scales_share_what_they_say(void **state) {
@@ -190,11 +197,10 @@ static void scales_share_what_they_say(void **state) {
     /* three images, two ranks, one patch pair; image 0 and 2 are of the same class */
     const float maps[3 * 2 * 2] = {1, 2, 3, 9, 4, 5, 6, 7, 0, 8, 2, 3};
     const size_t classes[3] = {5, 6, 5};
-    const float want[4][6][2] = {
-        {{1, 2}, {3, 9}, {4, 5}, {6, 7}, {0, 8}, {2, 3}},  /* map */
-        {{0, 9}, {0, 9}, {4, 7}, {4, 7}, {0, 9}, {0, 9}},  /* class */
-        {{1, 9}, {1, 9}, {4, 7}, {4, 7}, {0, 8}, {0, 8}},  /* image */
-        {{0, 9}, {0, 9}, {0, 9}, {0, 9}, {0, 9}, {0, 9}}}; /* shared */
+    const float want[4][6][2] = {{{1, 2}, {3, 9}, {4, 5}, {6, 7}, {0, 8}, {2, 3}},  /* map */
+                                 {{0, 9}, {0, 9}, {4, 7}, {4, 7}, {0, 9}, {0, 9}},  /* class */
+                                 {{1, 9}, {1, 9}, {4, 7}, {4, 7}, {0, 8}, {0, 8}},  /* image */
+                                 {{0, 9}, {0, 9}, {0, 9}, {0, 9}, {0, 9}, {0, 9}}}; /* shared */
     for (size_t scale = 0; scale < 4; scale++) {
         kh_range got[6];
         kh_scale parsed;
@@ -212,17 +218,18 @@ static void scales_share_what_they_say(void **state) {
                     KH_E_ARG, "class of every image");
 }
 
-/* ---- overlay ----------------------------------------------------------------------------------- */
+/* ---- overlay ------------------------------------------------------------------------------- */
 
 static void the_overlay_adds_and_divides_by_the_brightest(void **state) {
     (void)state;
-    const uint8_t heat[2] = {0, 255};                    /* (0, 0, 128) and (128, 0, 0) */
-    const float photo[6] = {0.2f, 0.4f, 1, 1, 0.5f, 0};  /* brightest sum: 1 + 128/255 */
+    const uint8_t heat[2] = {0, 255};                   /* (0, 0, 128) and (128, 0, 0) */
+    const float photo[6] = {0.2f, 0.4f, 1, 1, 0.5f, 0}; /* brightest sum: 1 + 128/255 */
     const float top = 1 + 128.0f / 255;
     uint8_t rgb[6];
     kh_lens_overlay(heat, photo, 2, false, rgb);
     const float sums[6] = {0.2f, 0.4f, top, top, 0.5f, 0};
-    for (size_t i = 0; i < 6; i++) assert_int_equal(rgb[i], (int)(255 * (sums[i] / top)));
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(rgb[i], (int)(255 * (sums[i] / top)));
     assert_int_equal(rgb[2], 255);
 }
 
@@ -262,7 +269,8 @@ static void a_whole_heatmap_is_its_steps(void **state) {
     kh_range range;
     float scaled[G * G];
     kh_test_fill(map, G * G, 8, 1);
-    for (size_t i = 0; i < SIZE * SIZE * 3; i++) photo[i] = (float)(i % 256) / 255;
+    for (size_t i = 0; i < SIZE * SIZE * 3; i++)
+        photo[i] = (float)(i % 256) / 255;
     kh_assert_ok(kh_lens_map_ranges(map, 1, 1, G * G, NULL, KH_SCALE_MAP, true, &range, &err));
     kh_lens_map_normalize(map, G * G, range, true, scaled);
     kh_lens_upsample(scaled, grid, SIZE, SIZE, large);

@@ -14,7 +14,7 @@ static kh_ranking rank_all(const golden_model *g, size_t k) {
     return r;
 }
 
-/* ---- maps -------------------------------------------------------------------------------------- */
+/* ---- maps ---------------------------------------------------------------------------------- */
 
 /* Every neuron of the last block, by rank, against the recorded site. */
 static void assert_maps_match(const char *name, kh_coefficient coefficient) {
@@ -35,9 +35,9 @@ static void assert_maps_match(const char *name, kh_coefficient coefficient) {
     options.coefficient = coefficient;
     kh_assert_ok(kh_lens_look(g.ctx, g.model, &options, images, count, NULL, &look, &err));
     assert_int_equal(look.patches, patches);
-    double *site = block_f64(g.golden, block,
-                             coefficient == KH_COEFFICIENT_POST ? "mlp.hook_post" : "mlp.hook_pre",
-                             false);
+    double *site =
+        block_f64(g.golden, block,
+                  coefficient == KH_COEFFICIENT_POST ? "mlp.hook_post" : "mlp.hook_pre", false);
     double *bias = calloc(2 * neurons, sizeof *bias);
     if (coefficient == KH_COEFFICIENT_PRE_NOBIAS) {
         free(bias);
@@ -52,7 +52,8 @@ static void assert_maps_match(const char *name, kh_coefficient coefficient) {
             assert_int_equal(n.index,
                              ranking.block_index[(block * neurons + rank) * ranking.classes + c]);
             for (size_t t = 0; t < patches; t++) {
-                const double want = site[(i * tokens + prefix + t) * neurons + n.index] - bias[n.index];
+                const double want =
+                    site[(i * tokens + prefix + t) * neurons + n.index] - bias[n.index];
                 const double got = (double)look.maps[at * patches + t];
                 if (!(fabs(got - want) <= ATOL))
                     fail_msg("%s: image %zu b%zun%u patch %zu: %g, expected %g", name, i, block,
@@ -75,9 +76,9 @@ static void assert_maps_match(const char *name, kh_coefficient coefficient) {
 
 static void maps_are_the_recorded_coefficients_without_prefix_tokens(void **state) {
     (void)state;
-    static const char *const names[] = {"vit_base", "deit3_base", "rpn_base", "test_vit2",
-                                        "deit_base_distilled", "reg4_gap_base", "vit_base_nonsquare",
-                                        "vit_base_miil"};
+    static const char *const names[] = {
+        "vit_base",      "deit3_base",         "rpn_base",     "test_vit2", "deit_base_distilled",
+        "reg4_gap_base", "vit_base_nonsquare", "vit_base_miil"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         assert_maps_match(names[i], KH_COEFFICIENT_POST);
 }
@@ -132,16 +133,18 @@ static void block_maps_are_each_blocks_first_neuron(void **state) {
     golden_close(&g);
 }
 
-/* ---- contributions ----------------------------------------------------------------------------- */
+/* ---- contributions ------------------------------------------------------------------------- */
 
 static void centre_times(const double *gamma, size_t dim, double *v) {
     double mean = 0;
-    for (size_t i = 0; i < dim; i++) mean += v[i] / (double)dim;
-    for (size_t i = 0; i < dim; i++) v[i] = (v[i] - mean) * gamma[i];
+    for (size_t i = 0; i < dim; i++)
+        mean += v[i] / (double)dim;
+    for (size_t i = 0; i < dim; i++)
+        v[i] = (v[i] - mean) * gamma[i];
 }
 
-/* What one neuron of block `b` adds to logit c of image i: from recorded activations and weights only.
- * token_weight[t] multiplies the normalised residual of token t in the logit. */
+/* What one neuron of block `b` adds to logit c of image i: from recorded activations and weights
+ * only. token_weight[t] multiplies the normalised residual of token t in the logit. */
 static double ref_contribution(const golden_model *g, size_t b, size_t index, size_t c,
                                const double *token_weight, const char *head_name) {
     const size_t dim = g->info->dim, neurons = g->info->neurons, tokens = g->info->tokens;
@@ -149,15 +152,18 @@ static double ref_contribution(const golden_model *g, size_t b, size_t index, si
     double *gamma = block_f64(g->weights, b, "ls2.gamma", true);
     double *post = block_f64(g->golden, b, "mlp.hook_post", false);
     double *norm2 = g->info->is_post_norm ? block_f64(g->weights, b, "norm2.weight", false) : NULL;
-    double *scale2 = g->info->is_post_norm ? block_f64(g->golden, b, "ln2.hook_scale", false) : NULL;
+    double *scale2 =
+        g->info->is_post_norm ? block_f64(g->golden, b, "ln2.hook_scale", false) : NULL;
     double *final = tensor_f64(g->weights, "norm.weight", true);
     if (!final) final = tensor_f64(g->weights, "fc_norm.weight", false);
     double *head = tensor_f64(g->weights, head_name, false);
     double v[64], sum = 0, fold = 0;
-    for (size_t i = 0; i < dim; i++) v[i] = fc2[i * neurons + index] * (gamma ? gamma[i] : 1);
+    for (size_t i = 0; i < dim; i++)
+        v[i] = fc2[i * neurons + index] * (gamma ? gamma[i] : 1);
     if (norm2) centre_times(norm2, dim, v);
     centre_times(final, dim, v);
-    for (size_t i = 0; i < dim; i++) fold += v[i] * head[c * dim + i];
+    for (size_t i = 0; i < dim; i++)
+        fold += v[i] * head[c * dim + i];
     for (size_t t = 0; t < tokens; t++)
         sum += token_weight[t] * post[t * neurons + index] * fold / (scale2 ? scale2[t] : 1);
     free(fc2);
@@ -175,15 +181,22 @@ static void token_weights(const golden_model *g, size_t head, double *out) {
     double *sigma = tensor_f64(g->golden, "ln_final.hook_scale", false);
     memset(out, 0, tokens * sizeof *out);
     switch (g->info->pool) {
-    case KH_POOL_TOKEN: out[0] = 1 / sigma[0]; break;
-    case KH_POOL_DISTILL: out[head] = 0.5 / sigma[head]; break;
+    case KH_POOL_TOKEN:
+        out[0] = 1 / sigma[0];
+        break;
+    case KH_POOL_DISTILL:
+        out[head] = 0.5 / sigma[head];
+        break;
     case KH_POOL_AVG_FC:
-        for (size_t t = prefix; t < tokens; t++) out[t] = 1 / sigma[0] / (double)(tokens - prefix);
+        for (size_t t = prefix; t < tokens; t++)
+            out[t] = 1 / sigma[0] / (double)(tokens - prefix);
         break;
     case KH_POOL_AVG:
-        for (size_t t = prefix; t < tokens; t++) out[t] = 1 / sigma[t] / (double)(tokens - prefix);
+        for (size_t t = prefix; t < tokens; t++)
+            out[t] = 1 / sigma[t] / (double)(tokens - prefix);
         break;
-    default: fail_msg("no reference for pool %d", (int)g->info->pool);
+    default:
+        fail_msg("no reference for pool %d", (int)g->info->pool);
     }
     free(sigma);
 }
@@ -223,12 +236,14 @@ static void assert_contributions_match(const char *name) {
 
 static void contributions_match_recorded_activations(void **state) {
     (void)state;
-    static const char *const names[] = {"vit_base", "deit3_base", "deit_base_distilled",
+    static const char *const names[] = {"vit_base",  "deit3_base", "deit_base_distilled",
                                         "test_vit2", "gap_medium", "rpn_base"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) assert_contributions_match(names[i]);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_contributions_match(names[i]);
 }
 
-/* All neurons of the last block together, plus its bias, plus everything before it, are the logit. */
+/* All neurons of the last block together, plus its bias, plus everything before it, are the logit.
+ */
 static void contributions_add_up_to_what_the_block_wrote(void **state) {
     (void)state;
     golden_model g;
@@ -247,7 +262,8 @@ static void contributions_add_up_to_what_the_block_wrote(void **state) {
     options.want_contributions = true;
     kh_assert_ok(kh_lens_look(g.ctx, g.model, &options, images, 1, &c, &look, &err));
     double neurons = 0, rest = 0, v[24];
-    for (size_t rank = 0; rank < 96; rank++) neurons += look.contribution[rank];
+    for (size_t rank = 0; rank < 96; rank++)
+        neurons += look.contribution[rank];
     double *mid = block_f64(g.golden, last, "hook_resid_mid", false);
     double *b2 = block_f64(g.weights, last, "mlp.fc2.bias", false);
     double *gamma2 = block_f64(g.weights, last, "ls2.gamma", false);
@@ -257,7 +273,8 @@ static void contributions_add_up_to_what_the_block_wrote(void **state) {
     double *bias = tensor_f64(g.weights, "head.bias", false);
     double *sigma = tensor_f64(g.golden, "ln_final.hook_scale", false);
     double *logits = tensor_f64(g.golden, "logits_f64", false);
-    for (size_t i = 0; i < dim; i++) v[i] = mid[i] + gamma2[i] * b2[i];
+    for (size_t i = 0; i < dim; i++)
+        v[i] = mid[i] + gamma2[i] * b2[i];
     centre_times(gamma, dim, v);
     for (size_t i = 0; i < dim; i++)
         rest += head[c * dim + i] * (v[i] / sigma[0] + beta[i]);
@@ -277,7 +294,7 @@ static void contributions_add_up_to_what_the_block_wrote(void **state) {
     golden_close(&g);
 }
 
-/* ---- predictions ------------------------------------------------------------------------------- */
+/* ---- predictions --------------------------------------------------------------------------- */
 
 static void predictions_are_the_recorded_logits(void **state) {
     (void)state;
@@ -298,7 +315,8 @@ static void predictions_are_the_recorded_logits(void **state) {
         for (size_t r = 0; r < 10; r++) {
             const kh_prediction *t = &top[i * 10 + r];
             assert_true(t->logit == logits[i * 10 + t->class_index]);
-            assert_true(fabs((double)t->probability - exp(want[i * 10 + t->class_index]) / sum) < 2e-5);
+            assert_true(fabs((double)t->probability - exp(want[i * 10 + t->class_index]) / sum) <
+                        2e-5);
             if (r) assert_true(t->logit <= t[-1].logit);
             p += (double)t->probability;
         }
@@ -348,14 +366,15 @@ static void a_model_without_a_classifier_shows_the_class_one_asks_for(void **sta
     options.ranking = &ranking;
     kh_assert_fails(kh_lens_look(g.ctx, g.model, &options, images, 1, NULL, &look, &err),
                     KH_E_UNSUPPORTED, "say which class");
-    kh_assert_fails(kh_lens_look(g.ctx, g.model, &options, images, 1, &outside, &look, &err), KH_E_ARG,
-                    "class 3; the ranking has classes 0 to 2");
+    kh_assert_fails(kh_lens_look(g.ctx, g.model, &options, images, 1, &outside, &look, &err),
+                    KH_E_ARG, "class 3; the ranking has classes 0 to 2");
     kh_assert_ok(kh_lens_look(g.ctx, g.model, &options, images, 1, &wanted, &look, &err));
     assert_null(look.logits);
     assert_int_equal(look.predictions, 0);
     double *post = block_f64(g.golden, look.neurons[0].block, "mlp.hook_post", true);
     for (size_t t = 0; post && t < look.patches; t++)
-        assert_true(fabs((double)look.maps[t] - post[(1 + t) * 96 + look.neurons[0].index]) <= ATOL);
+        assert_true(fabs((double)look.maps[t] - post[(1 + t) * 96 + look.neurons[0].index]) <=
+                    ATOL);
     free(post);
     kh_look_clear(&look);
     options.want_contributions = true;

@@ -31,7 +31,8 @@ static void check_6_2_the_last_running_mean_is_the_plain_mean(void **state) {
     kh_test_fill(maps, BLOCKS * G * G, 2, 1);
     for (size_t t = 0; t < G * G; t++) {
         double sum = 0;
-        for (size_t b = 0; b < BLOCKS; b++) sum += (double)maps[b * G * G + t];
+        for (size_t b = 0; b < BLOCKS; b++)
+            sum += (double)maps[b * G * G + t];
         mean[t] = (float)(sum / BLOCKS);
     }
     kh_lens_running_mean(maps, BLOCKS, G * G, false, running);
@@ -63,7 +64,8 @@ static void check_6_3_random_pixels_keep_10035(void **state) {
     kh_assert_ok(kh_lens_mask(large, SIZE * SIZE, 0.8, mask, &threshold, &kept, &err));
     assert_int_equal(kept, 10035);
     assert_true(threshold == 40140); /* 0.8 * 50175 exactly */
-    for (size_t i = 0; i < SIZE * SIZE; i++) assert_int_equal(mask[i], large[i] > 40140.0f);
+    for (size_t i = 0; i < SIZE * SIZE; i++)
+        assert_int_equal(mask[i], large[i] > 40140.0f);
 }
 
 static void check_6_3b_upsampled_random_maps_keep_10035(void **state) {
@@ -94,8 +96,10 @@ static void check_6_5_masks_do_not_see_scale_or_offset(void **state) {
     size_t kept, kept_scaled;
     float scaled[G * G];
     kh_test_fill(maps, G * G, 6, 1);
-    for (size_t i = 0; i < G * G; i++) maps[i] = rintf(maps[i] * 1024); /* sums stay exact */
-    for (size_t i = 0; i < G * G; i++) scaled[i] = 3 * maps[i] + 17;
+    for (size_t i = 0; i < G * G; i++)
+        maps[i] = rintf(maps[i] * 1024); /* sums stay exact */
+    for (size_t i = 0; i < G * G; i++)
+        scaled[i] = 3 * maps[i] + 17;
     mask_of(maps, mask, &kept);
     mask_of(scaled, other, &kept_scaled);
     assert_int_equal(kept, kept_scaled);
@@ -105,10 +109,12 @@ static void check_6_5_masks_do_not_see_scale_or_offset(void **state) {
 static void a_constant_map_gives_an_empty_mask(void **state) {
     (void)state;
     size_t kept;
-    for (size_t i = 0; i < G * G; i++) maps[i] = 0.1f;
+    for (size_t i = 0; i < G * G; i++)
+        maps[i] = 0.1f;
     mask_of(maps, mask, &kept);
     assert_int_equal(kept, 0);
-    for (size_t i = 0; i < SIZE * SIZE; i++) assert_int_equal(mask[i], 0);
+    for (size_t i = 0; i < SIZE * SIZE; i++)
+        assert_int_equal(mask[i], 0);
 }
 
 static void a_nan_map_is_refused(void **state) {

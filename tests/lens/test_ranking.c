@@ -15,7 +15,8 @@ static float scores[BLOCKS][UNITS * CLASSES];
 static void fill(bool coarse) {
     kh_test_fill(scores[0], BLOCKS * UNITS * CLASSES, 21, 4);
     for (size_t b = 0; b < BLOCKS && coarse; b++)
-        for (size_t i = 0; i < UNITS * CLASSES; i++) scores[b][i] = rintf(scores[b][i]);
+        for (size_t i = 0; i < UNITS * CLASSES; i++)
+            scores[b][i] = rintf(scores[b][i]);
 }
 
 static kh_status rank(size_t k, kh_ranking *out, kh_error *err) {
@@ -68,9 +69,9 @@ static void check_2_3_lists_are_those_of_a_sort_even_among_ties(void **state) {
                 assert_true(r.margin_to_next[c * K + i] == want.score - next.score);
                 for (size_t b = 0; b < BLOCKS; b++) {
                     const size_t at = (b * K + i) * CLASSES + c;
-                    assert_same((kh_ranked){(uint32_t)b, (uint32_t)r.block_index[at],
-                                            r.block_score[at]},
-                                best_of(b, b, c, i));
+                    assert_same(
+                        (kh_ranked){(uint32_t)b, (uint32_t)r.block_index[at], r.block_score[at]},
+                        best_of(b, b, c, i));
                 }
             }
         kh_ranking_clear(&r);
@@ -147,8 +148,10 @@ static void all_units_can_be_ranked(void **state) {
     kh_assert_ok(rank(UNITS, &r, &err));
     for (size_t c = 0; c < CLASSES; c++) {
         bool seen[UNITS] = {false};
-        for (size_t i = 0; i < UNITS; i++) seen[r.block_index[(1 * UNITS + i) * CLASSES + c]] = true;
-        for (size_t n = 0; n < UNITS; n++) assert_true(seen[n]);
+        for (size_t i = 0; i < UNITS; i++)
+            seen[r.block_index[(1 * UNITS + i) * CLASSES + c]] = true;
+        for (size_t n = 0; n < UNITS; n++)
+            assert_true(seen[n]);
         assert_same(r.global[c * UNITS + UNITS - 1], best_of(0, BLOCKS - 1, c, UNITS - 1));
     }
     kh_ranking_clear(&r);
@@ -198,7 +201,8 @@ static void check_3_1_block_histograms_sum_to_the_classes(void **state) {
     for (size_t i = 0; i < K; i++) {
         size_t counts[BLOCKS], sum = 0, direct[BLOCKS] = {0};
         kh_lens_block_histogram(&r, i, counts);
-        for (size_t c = 0; c < CLASSES; c++) direct[best_of(0, BLOCKS - 1, c, i).block]++;
+        for (size_t c = 0; c < CLASSES; c++)
+            direct[best_of(0, BLOCKS - 1, c, i).block]++;
         for (size_t b = 0; b < BLOCKS; b++) {
             sum += counts[b];
             assert_int_equal(counts[b], direct[b]);

@@ -27,7 +27,8 @@ static void quantiles_equal_those_of_the_sorted_values(void **state) {
                 float v[1009], copy[1009];
                 double got;
                 kh_test_fill(v, sizes[s], 40 + s, 10);
-                for (size_t j = 0; j < sizes[s] && coarse; j++) v[j] = rintf(v[j] / 4);
+                for (size_t j = 0; j < sizes[s] && coarse; j++)
+                    v[j] = rintf(v[j] / 4);
                 memcpy(copy, v, sizeof v);
                 kh_assert_ok(kh_lens_quantile(v, sizes[s], qs[i], &got, &err));
                 assert_memory_equal(v, copy, sizes[s] * sizeof *v); /* input is left alone */
@@ -52,10 +53,12 @@ static void statistics_match_float64(void **state) {
     float s[50 * 9], copy[50 * 9];
     kh_score_stats got;
     kh_test_fill(s, 450, 5, 3);
-    for (size_t i = 0; i < 450; i++) s[i] += 1000; /* an offset that cancels badly in one pass */
+    for (size_t i = 0; i < 450; i++)
+        s[i] += 1000; /* an offset that cancels badly in one pass */
     kh_assert_ok(kh_lens_score_stats(s, 50, 9, &got, &err));
     long double mean = 0, var = 0;
-    for (size_t i = 0; i < 450; i++) mean += (long double)s[i] / 450;
+    for (size_t i = 0; i < 450; i++)
+        mean += (long double)s[i] / 450;
     for (size_t i = 0; i < 450; i++)
         var += ((long double)s[i] - mean) * ((long double)s[i] - mean) / 450;
     assert_true(fabs(got.mean - (double)mean) < 1e-10);
@@ -75,7 +78,8 @@ static void statistics_match_float64(void **state) {
     float lowest_top = INFINITY;
     for (size_t n = 0; n < 50; n++) {
         float top = -INFINITY;
-        for (size_t c = 0; c < 9; c++) top = fmaxf(top, s[n * 9 + c]);
+        for (size_t c = 0; c < 9; c++)
+            top = fmaxf(top, s[n * 9 + c]);
         lowest_top = fminf(lowest_top, top);
     }
     assert_true(got.top_min == (double)lowest_top && got.top_max == got.max);
@@ -93,7 +97,8 @@ static void the_99th_percentile_is_exact_and_needs_no_threads(void **state) {
             kh_score_stats one, two;
             const size_t n = units[i] * 17;
             kh_test_fill(s, n, 70 + i, 2);
-            for (size_t j = 0; j < n && shape; j++) s[j] = shape == 1 ? expf(9 * s[j]) : rintf(s[j]);
+            for (size_t j = 0; j < n && shape; j++)
+                s[j] = shape == 1 ? expf(9 * s[j]) : rintf(s[j]);
             kh_assert_ok(kh_lens_score_stats(s, units[i], 17, &one, &err));
             kh_assert_ok(kh_score_stats_on(pool, s, units[i], 17, &two, &err));
             assert_memory_equal(&one, &two, sizeof one);

@@ -33,7 +33,8 @@ static void the_graph_worked_by_hand(void **state) {
         assert_int_equal(links[i].rank, ranks[i]);
     }
     assert_true(fabs(s.units[1].mean_score - 14.0 / 3) < 1e-12);
-    for (size_t c = 0; c < 5; c++) assert_int_equal(s.class_share[c], 3);
+    for (size_t c = 0; c < 5; c++)
+        assert_int_equal(s.class_share[c], 3);
     assert_int_equal(kh_lens_shared_count(&s, 3), 2);
     assert_int_equal(kh_lens_shared_count(&s, 2), 4);
     assert_int_equal(kh_lens_shared_count(&s, 4), 0);
@@ -47,7 +48,8 @@ static void check_14_1_classes_per_unit_sum_to_the_classes_for_k_1(void **state)
     kh_shared s;
     kh_assert_ok(kh_lens_shared(&ranking, 1, &s, &err));
     size_t sum = 0;
-    for (size_t i = 0; i < s.unit_count; i++) sum += s.units[i].n_classes;
+    for (size_t i = 0; i < s.unit_count; i++)
+        sum += s.units[i].n_classes;
     assert_int_equal(sum, 5);
     assert_int_equal(s.unit_count, 2);
     assert_int_equal(s.units[0].block, 0); /* three classes: 1, 3, 4 */

@@ -39,7 +39,8 @@ static size_t files_in_folder(void) {
     DIR *dir = opendir(folder);
     size_t count = 0;
     assert_non_null(dir);
-    for (const struct dirent *e; (e = readdir(dir)) != NULL;) count += e->d_name[0] != '.';
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
+        count += e->d_name[0] != '.';
     (void)closedir(dir);
     return count;
 }
@@ -50,7 +51,7 @@ static int fresh_folder(void **state) {
     return 0;
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------------------------- */
 
 static void every_number_reads_back(void **state) {
     (void)state;
@@ -88,7 +89,7 @@ static void numbers_have_a_point_in_every_locale(void **state) {
     assert_string_equal(text, "1.5");
 }
 
-/* ---- CSV --------------------------------------------------------------------------------------- */
+/* ---- CSV ----------------------------------------------------------------------------------- */
 
 static void cells_are_quoted_as_rfc_4180_says(void **state) {
     (void)state;
@@ -143,7 +144,8 @@ static void a_row_of_the_wrong_length_is_refused_and_leaves_the_old_file(void **
     kh_store_csv_size(csv, 1);
     kh_store_csv_size(csv, 2);
     kh_store_csv_end(csv);
-    kh_assert_fails(kh_store_csv_close(csv, &err), KH_E_SHAPE, "row 0 of a table has 1 cells for 2");
+    kh_assert_fails(kh_store_csv_close(csv, &err), KH_E_SHAPE,
+                    "row 0 of a table has 1 cells for 2");
     assert_contents(path, "old\n");
     kh_assert_ok(kh_store_csv_open(path, columns, 2, &csv, &err));
     kh_store_csv_size(csv, 1);
@@ -174,7 +176,8 @@ static void a_large_table_passes_the_buffer(void **state) {
     kh_assert_ok(kh_store_csv_close(csv, &err));
     size_t bytes, lines = 0;
     char *text = contents(path, &bytes);
-    for (size_t i = 0; i < bytes; i++) lines += text[i] == '\n';
+    for (size_t i = 0; i < bytes; i++)
+        lines += text[i] == '\n';
     assert_int_equal(lines, 1001);
     assert_int_equal(bytes, 6 + 10 * 202 + 90 * 203 + 900 * 204 - 1000 + 1000);
     kh_free(text);
@@ -201,7 +204,7 @@ static void a_full_disk_is_reported(void **state) {
                     KH_E_NOT_FOUND, "cannot create");
 }
 
-/* ---- npy --------------------------------------------------------------------------------------- */
+/* ---- npy ----------------------------------------------------------------------------------- */
 
 static void an_array_has_numpys_bytes(void **state) {
     (void)state;
@@ -217,10 +220,11 @@ static void an_array_has_numpys_bytes(void **state) {
     char *got = contents(path, &bytes);
     assert_int_equal(bytes, 128 + 24);
     assert_memory_equal(got, head, sizeof head - 1);
-    for (size_t i = sizeof head - 1; i < 127; i++) assert_int_equal(got[i], ' ');
+    for (size_t i = sizeof head - 1; i < 127; i++)
+        assert_int_equal(got[i], ' ');
     assert_int_equal(got[127], '\n');
-    assert_memory_equal(got + 128, "\0\0\0\0\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\0\0\x80\x40\0\0\0\xbf",
-                        24);
+    assert_memory_equal(got + 128,
+                        "\0\0\0\0\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\0\0\x80\x40\0\0\0\xbf", 24);
     kh_free(got);
 }
 
@@ -241,17 +245,22 @@ static void assert_described(kh_npy_type type, const size_t *shape, size_t rank,
 static void every_type_and_rank_has_its_header(void **state) {
     (void)state;
     const size_t shape[] = {1, 1, 2, 1, 1, 1, 1, 1, 1};
-    assert_described(KH_NPY_F64, shape, 0, "{'descr': '<f8', 'fortran_order': False, 'shape': (), }", 8);
-    assert_described(KH_NPY_I32, shape + 2, 1, "{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }", 8);
-    assert_described(KH_NPY_I64, shape + 1, 2, "{'descr': '<i8', 'fortran_order': False, 'shape': (1, 2), }", 16);
-    assert_described(KH_NPY_U8, shape, 3, "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 2), }", 2);
+    assert_described(KH_NPY_F64, shape, 0,
+                     "{'descr': '<f8', 'fortran_order': False, 'shape': (), }", 8);
+    assert_described(KH_NPY_I32, shape + 2, 1,
+                     "{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }", 8);
+    assert_described(KH_NPY_I64, shape + 1, 2,
+                     "{'descr': '<i8', 'fortran_order': False, 'shape': (1, 2), }", 16);
+    assert_described(KH_NPY_U8, shape, 3,
+                     "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 2), }", 2);
     const size_t empty[] = {0, 4};
-    assert_described(KH_NPY_F32, empty, 2, "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4), }", 0);
+    assert_described(KH_NPY_F32, empty, 2,
+                     "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4), }", 0);
     kh_error err = {0};
     kh_npy *npy;
     const size_t huge[] = {SIZE_MAX, 2}, wide[] = {SIZE_MAX / 2};
-    kh_assert_fails(kh_store_npy_open(in_folder("x.npy"), KH_NPY_F32, shape, 9, &npy, &err), KH_E_ARG,
-                    "rank 9");
+    kh_assert_fails(kh_store_npy_open(in_folder("x.npy"), KH_NPY_F32, shape, 9, &npy, &err),
+                    KH_E_ARG, "rank 9");
     kh_assert_fails(kh_store_npy_open(in_folder("x.npy"), KH_NPY_U8, huge, 2, &npy, &err),
                     KH_E_LIMIT, "overflows");
     kh_assert_fails(kh_store_npy_open(in_folder("x.npy"), KH_NPY_F64, wide, 1, &npy, &err),
@@ -262,13 +271,15 @@ static void an_array_in_pieces_is_the_same_file(void **state) {
     (void)state;
     kh_error err = {0};
     int32_t values[1000];
-    for (int i = 0; i < 1000; i++) values[i] = i * i - 7;
+    for (int i = 0; i < 1000; i++)
+        values[i] = i * i - 7;
     const size_t shape[] = {10, 100};
     char *whole = in_folder("whole.npy"), *pieces = in_folder("pieces.npy");
     kh_npy *npy;
     kh_assert_ok(kh_store_npy(whole, KH_NPY_I32, shape, 2, values, &err));
     kh_assert_ok(kh_store_npy_open(pieces, KH_NPY_I32, shape, 2, &npy, &err));
-    for (size_t at = 0; at < 1000; at += 125) kh_store_npy_add(npy, values + at, 125);
+    for (size_t at = 0; at < 1000; at += 125)
+        kh_store_npy_add(npy, values + at, 125);
     kh_assert_ok(kh_store_npy_close(npy, &err));
     size_t a_bytes, b_bytes;
     char *a = contents(whole, &a_bytes), *b = contents(pieces, &b_bytes);
@@ -297,7 +308,7 @@ static void too_few_or_too_many_elements_leave_nothing(void **state) {
     assert_int_equal(files_in_folder(), 0);
 }
 
-/* ---- manifest ---------------------------------------------------------------------------------- */
+/* ---- manifest ------------------------------------------------------------------------------ */
 
 static void a_manifest_nests_and_keeps_its_order(void **state) {
     (void)state;
@@ -348,11 +359,19 @@ static void a_manifest_describes_the_model(void **state) {
     (void)state;
     kh_error err = {0};
     kh_manifest *m;
-    kh_model_info info = {.layout = "timm", .tag = "augreg", .blocks = 12, .neurons = 3072,
-                          .norm_eps = 1e-6, .pool = KH_POOL_AVG_FC, .activation = "gelu"};
-    info.preprocess = (kh_preprocess){.preset = "squash224", .crop = KH_CROP_HF,
-                                      .filter = KH_FILTER_BILINEAR, .std = {0.5, 0.5, 0.5},
-                                      .rescale_factor = 1.0 / 255, .shortest_edge = 224};
+    kh_model_info info = {.layout = "timm",
+                          .tag = "augreg",
+                          .blocks = 12,
+                          .neurons = 3072,
+                          .norm_eps = 1e-6,
+                          .pool = KH_POOL_AVG_FC,
+                          .activation = "gelu"};
+    info.preprocess = (kh_preprocess){.preset = "squash224",
+                                      .crop = KH_CROP_HF,
+                                      .filter = KH_FILTER_BILINEAR,
+                                      .std = {0.5, 0.5, 0.5},
+                                      .rescale_factor = 1.0 / 255,
+                                      .shortest_edge = 224};
     const char *path = in_folder("manifest.json");
     kh_assert_ok(kh_store_manifest_create("align", &m, &err));
     kh_store_manifest_model(m, &info);
@@ -365,10 +384,10 @@ static void a_manifest_describes_the_model(void **state) {
     double eps, factor;
     json_int_t neurons, edge;
     assert_non_null(root);
-    assert_int_equal(json_unpack(root, "{s:{s:s,s:s,s:f,s:I},s:{s:s,s:f,s:I}}", "model", "tag", &tag,
-                                 "pool", &pool, "norm_eps", &eps, "neurons", &neurons, "preprocess",
-                                 "filter", &filter, "rescale_factor", &factor, "shortest_edge",
-                                 &edge),
+    assert_int_equal(json_unpack(root, "{s:{s:s,s:s,s:f,s:I},s:{s:s,s:f,s:I}}", "model", "tag",
+                                 &tag, "pool", &pool, "norm_eps", &eps, "neurons", &neurons,
+                                 "preprocess", "filter", &filter, "rescale_factor", &factor,
+                                 "shortest_edge", &edge),
                      0);
     assert_string_equal(tag, "augreg");
     assert_string_equal(pool, "avg_fc");
@@ -381,7 +400,7 @@ static void a_manifest_describes_the_model(void **state) {
     kh_free(text);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory -------------------------------------------------------------------------------- */
 
 static kh_status write_everything(kh_error *err) {
     const char *const columns[] = {"a", "b"};
