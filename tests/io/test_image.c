@@ -407,6 +407,36 @@ static void unreadable_jpegs_say_why(void **state) {
     free(file);
 }
 
+/* A small progressive file whose last scan comes again and again costs a pass each time. */
+static void endless_scans_are_refused(void **state) {
+    (void)state;
+    size_t count;
+    uint8_t *file = sample("gray_progressive.jpg", &count);
+    size_t scan = count - 2;
+    while (!(file[scan] == 0xFF && file[scan + 1] == 0xDA))
+        scan--;
+    const size_t length = count - 2 - scan;
+    for (size_t times = 10; times <= 600; times += 590) {
+        uint8_t *many = malloc(scan + times * length + 2);
+        assert_non_null(many);
+        memcpy(many, file, scan);
+        for (size_t i = 0; i < times; i++)
+            memcpy(many + scan + i * length, file + scan, length);
+        memcpy(many + scan + times * length, "\xFF\xD9", 2);
+        kh_image image;
+        kh_error err;
+        const kh_status status =
+            kh_image_decode(many, scan + times * length + 2, NULL, NULL, &image, &err);
+        if (times == 10)
+            kh_assert_ok(status);
+        else
+            kh_assert_fails(status, KH_E_LIMIT, "more than 500 scans");
+        kh_image_clear(&image);
+        free(many);
+    }
+    free(file);
+}
+
 static void truncated_webp_is_refused(void **state) {
     (void)state;
     static const char *const names[] = {"lossy.webp", "lossless.webp", "animated.webp",
@@ -535,6 +565,7 @@ int main(void) {
         cmocka_unit_test(truncated_jpeg_is_refused),
         cmocka_unit_test(damaged_jpeg_data_is_read_with_a_warning),
         cmocka_unit_test(unreadable_jpegs_say_why),
+        cmocka_unit_test(endless_scans_are_refused),
         cmocka_unit_test(truncated_webp_is_refused),
         cmocka_unit_test(size_limits_come_before_memory),
         cmocka_unit_test(strangers_are_named),
