@@ -162,7 +162,7 @@ static size_t bar_heights(const kh_pixels *page, uint32_t rgb, size_t *heights, 
 
 /* First and last row of a colour in a column. */
 static void rows_of(const kh_pixels *page, size_t x, uint32_t rgb, size_t *first, size_t *last) {
-    *first = SIZE_MAX;
+    *first = *last = SIZE_MAX;
     for (size_t y = 0; y < page->height; y++)
         if (kh_pixel(page, x, y) == rgb) {
             if (*first == SIZE_MAX) *first = y;
