@@ -265,6 +265,24 @@ KH_API void kh_shared_clear(kh_shared *shared);
 /* Units that serve at least `at_least` classes. */
 KH_API size_t kh_lens_shared_count(const kh_shared *shared, size_t at_least);
 
+/* The best pair of value vectors of one block for a class, by the `ln` score of their sum. */
+typedef struct kh_pair {
+    uint32_t i, j;     /* i < j; the first in order of (i, j) among equals */
+    float score;       /* ln of v_i + v_j */
+    float best_single; /* largest ln score of one vector of the block */
+    float top2;        /* ln of the sum of the two best singles */
+} kh_pair;
+
+/* Looks at every pair of the block: out [classes]. With fold scores s the sum has
+ *
+ *     ln = (s_i + s_j) / sqrt(var_i + var_j + 2 cov_ij + eps) + E_c.b + bias_c
+ *
+ * so one Gram matrix [units, units] fp32 (36 MB for 3072 units) decides all classes. options->mode
+ * is ignored. Errors: KH_E_UNSUPPORTED post-norm blocks, or no final norm (scores add up: the best
+ * pair is the two best singles); KH_E_SHAPE count is not the classes; KH_E_MEMORY. */
+KH_API kh_status kh_lens_pairs(kh_ctx *ctx, const kh_model *model, const kh_align_options *options,
+                               size_t block, kh_pair *out, size_t count, kh_error *err);
+
 /* ---- heatmaps ------------------------------------------------------------------------------ */
 
 /* Where a map of patches lies on the input image. seen_*: the part of each side that patches cover
