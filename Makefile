@@ -34,7 +34,7 @@ demo: setup build
 	@tools/demo.sh build/release/keyhole out/demo
 
 test: setup build
-	@ctest --test-dir build/release --output-on-failure --no-label-summary -j $(JOBS)
+	@ctest --test-dir build/release --output-on-failure --no-label-summary --timeout 300 -j $(JOBS)
 
 asan tsan: setup
 	@tools/build.sh $@

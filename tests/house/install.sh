@@ -2,9 +2,11 @@
 # Installs into a fresh prefix, then builds and runs the examples as a stranger would: with pkg-config
 # (shared and static) and with CMake's find_package.
 set -e
-prefix=$PWD/prefix
+work=$(mktemp -d) # not inside the build tree, so that its paths cannot be mistaken for ours
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+prefix=$work/prefix
 image=$KH_SOURCE/tests/data/golden/images/rgb_444.jpg
-rm -rf prefix consumer stage
 cmake --install "$KH_BUILD" --prefix "$prefix" >install.log || { cat install.log; exit 1; }
 
 fail() { echo "$1"; exit 1; }
