@@ -16,8 +16,11 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void *watched_malloc(size_t bytes) {
     void *block = kh_realloc(NULL, bytes, 1);
-    if (!block) allocation_failed = true;
-    return block;
+    if (block) return block;
+    /* Jansson's lexer writes out of bounds when its buffer cannot grow, so it gets what may still be
+     * there; the parse is reported as failed all the same. */
+    allocation_failed = true;
+    return malloc(bytes);
 }
 
 static void watch_allocations(void) {
