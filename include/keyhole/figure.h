@@ -297,7 +297,7 @@ typedef struct kh_figure_blocks_histogram {
     kh_figure_head head;
     const uint64_t *counts; /* [ranks, blocks]: classes whose rank-r neuron is in block b */
     size_t ranks, blocks;
-    const double *null_low, *null_high; /* [blocks] rank 1 under the null, or NULL */
+    const double *null_low, *null_high; /* [blocks] rank 0 under the null, or NULL */
     const char *null_name;              /* "95 % of 200 random heads" */
     const char *mode;                   /* alignment mode, "ln" */
 } kh_figure_blocks_histogram;
@@ -308,7 +308,7 @@ KH_API kh_status kh_figure_fig3(const kh_figure_blocks_histogram *what, kh_figur
 /* Score against rank: how far the first neuron stands out from the next ones. */
 typedef struct kh_figure_rank_scores {
     kh_figure_head head;
-    size_t ranks; /* x is 1..ranks */
+    size_t ranks; /* x is 0..ranks-1, on a log axis 1..ranks */
     size_t classes;
     const double *mean;               /* [ranks] over classes */
     const double *low, *high;         /* [ranks] quartiles over classes, or NULL */

@@ -17,7 +17,8 @@ static kh_status draw_fig3(const kh_align_result *r, const char *footnote, const
     if (!counts || !low || !high) {
         status = kh_fail(err, KH_E_MEMORY, "no memory for figure 3");
     } else {
-        for (size_t i = 0; i < ranks * k->blocks; i++) counts[i] = r->histogram[i];
+        for (size_t i = 0; i < ranks * k->blocks; i++)
+            counts[i] = r->histogram[i];
         for (size_t b = 0; b < k->blocks && r->has_null; b++) {
             low[b] = r->null_band.block_share[b].lo * (double)k->classes;
             high[b] = r->null_band.block_share[b].hi * (double)k->classes;
@@ -57,7 +58,7 @@ static kh_status draw_curve(const kh_align_result *r, const char *footnote, cons
         null_high[i] = r->null_band.top1.hi;
     }
     char null_name[128];
-    (void)snprintf(null_name, sizeof null_name, "rank 1 of %s", r->null_name);
+    (void)snprintf(null_name, sizeof null_name, "rank 0 of %s", r->null_name);
     const kh_figure_rank_scores what = {
         .head.footnote = footnote,
         .ranks = ranks,
@@ -105,8 +106,8 @@ static void rebin(const uint64_t *from, double from_low, double from_high, uint6
     }
 }
 
-static kh_status draw_histograms(const kh_align_result *r, const char *footnote,
-                                 const char *folder, kh_error *err) {
+static kh_status draw_histograms(const kh_align_result *r, const char *footnote, const char *folder,
+                                 kh_error *err) {
     const kh_ranking *k = &r->ranking;
     double low = (double)INFINITY, high = -(double)INFINITY;
     for (size_t b = 0; b < k->blocks; b++) {

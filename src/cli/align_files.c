@@ -9,9 +9,9 @@ static const char *source_name(kh_align_source source) {
 }
 
 static kh_status write_global(const kh_align_result *r, const char *folder, kh_error *err) {
-    static const char *const columns[] = {"class",  "rank",           "block",
-                                          "neuron", "score",          "margin_to_next",
-                                          "top_class_of_neuron", "is_top1_match"};
+    static const char *const columns[] = {
+        "class",        "rank", "block", "neuron", "score", "margin_to_next", "top_class_of_neuron",
+        "is_top1_match"};
     char path[4096];
     KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "topk_global.csv"));
     kh_csv *csv = NULL;
@@ -56,8 +56,8 @@ static kh_status write_stats(const kh_align_result *r, const char *folder, kh_er
 }
 
 static kh_status write_fig3(const kh_align_result *r, const char *folder, kh_error *err) {
-    static const char *const columns[] = {"rank", "block", "count", "fraction", "null_mean",
-                                          "null_lo", "null_hi"};
+    static const char *const columns[] = {"rank",      "block",   "count",  "fraction",
+                                          "null_mean", "null_lo", "null_hi"};
     char path[4096];
     KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "fig3.csv"));
     kh_csv *csv = NULL;
@@ -92,7 +92,8 @@ static kh_status write_curve(const kh_align_result *r, const char *folder, kh_er
         const double cells[] = {p->mean,     p->q25,     p->q50,     p->q75,
                                 p->gap_mean, p->gap_q25, p->gap_q50, p->gap_q75};
         kh_store_csv_size(csv, rank);
-        for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) kh_store_csv_f64(csv, cells[i]);
+        for (size_t i = 0; i < sizeof cells / sizeof *cells; i++)
+            kh_store_csv_f64(csv, cells[i]);
         kh_store_csv_end(csv);
     }
     return kh_store_csv_close(csv, err);
@@ -129,8 +130,8 @@ static kh_status write_shared(const kh_align_result *r, const char *folder, kh_e
 }
 
 static kh_status write_class_shared(const kh_align_result *r, const char *folder, kh_error *err) {
-    static const char *const columns[] = {"class", "block", "neuron", "share_count", "score",
-                                          "null_lo", "null_hi"};
+    static const char *const columns[] = {"class", "block",   "neuron", "share_count",
+                                          "score", "null_lo", "null_hi"};
     char path[4096];
     KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "class_shared.csv"));
     kh_csv *csv = NULL;

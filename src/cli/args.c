@@ -65,7 +65,8 @@ static kh_status store(const kh_option *option, const char *text, void *settings
         return KH_OK;
     }
     case KH_OPT_FLAG:
-    case KH_OPT_SECTION: break;
+    case KH_OPT_SECTION:
+        break;
     }
     return kh_fail(err, KH_E_ARG, "--%s takes no value", option->name);
 }

@@ -168,7 +168,8 @@ static void print_summary(const kh_align_result *r) {
     for (size_t b = 0; b < k->blocks; b++) {
         const size_t count = r->histogram[b];
         printf("  block %2zu %5zu  ", b, count);
-        for (size_t i = 0; i < count * 50 / k->classes; i++) putchar('#');
+        for (size_t i = 0; i < count * 50 / k->classes; i++)
+            putchar('#');
         if (r->has_null && r->null_band.block_share)
             printf("  (null %.0f to %.0f)", r->null_band.block_share[b].lo * (double)k->classes,
                    r->null_band.block_share[b].hi * (double)k->classes);
@@ -183,13 +184,13 @@ static json_t *class_json(const kh_align_result *r, const kh_classes *classes, s
         const kh_ranked *n = &k->global[c * k->k + rank];
         char name[32];
         kh_neuron_format((kh_neuron){n->block, n->index}, name, sizeof name);
-        json_array_append_new(
-            list, json_pack("{s:s, s:I, s:I, s:f, s:o, s:I}", "neuron", name, "block",
-                            (json_int_t)n->block, "index", (json_int_t)n->index, "score",
-                            (double)n->score, "margin_to_next",
-                            kh_json_number((double)k->margin_to_next[c * k->k + rank]),
-                            "top_class_of_neuron",
-                            (json_int_t)k->top_class[n->block * k->units + n->index]));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:I, s:I, s:f, s:o, s:I}", "neuron", name, "block",
+                                        (json_int_t)n->block, "index", (json_int_t)n->index,
+                                        "score", (double)n->score, "margin_to_next",
+                                        kh_json_number((double)k->margin_to_next[c * k->k + rank]),
+                                        "top_class_of_neuron",
+                                        (json_int_t)k->top_class[n->block * k->units + n->index]));
     }
     const kh_class label = kh_classes_get(classes, c);
     return json_pack("{s:I, s:s?, s:s, s:o}", "class", (json_int_t)c, "wnid", label.wnid, "name",
@@ -202,12 +203,12 @@ static json_t *result_json(const kh_align_result *r, const kh_model *model, cons
     json_t *histogram = json_array();
     for (size_t b = 0; b < k->blocks; b++)
         json_array_append_new(histogram, json_integer((json_int_t)r->histogram[b]));
-    json_t *root =
-        json_pack("{s:o, s:s, s:I, s:o, s:o, s:I, s:I, s:o}", "model", kh_model_receipt(model),
-                  "mode", kh_align_mode_name(k->mode), "k", (json_int_t)k->k, "mean_top1",
-                  kh_json_number(r->curve[0].mean), "mean_gap", kh_json_number(r->curve[0].gap_mean),
-                  "shared_by_2", (json_int_t)kh_lens_shared_count(&r->shared, 2), "shared_by_3",
-                  (json_int_t)kh_lens_shared_count(&r->shared, 3), "top1_blocks", histogram);
+    json_t *root = json_pack(
+        "{s:o, s:s, s:I, s:o, s:o, s:I, s:I, s:o}", "model", kh_model_receipt(model), "mode",
+        kh_align_mode_name(k->mode), "k", (json_int_t)k->k, "mean_top1",
+        kh_json_number(r->curve[0].mean), "mean_gap", kh_json_number(r->curve[0].gap_mean),
+        "shared_by_2", (json_int_t)kh_lens_shared_count(&r->shared, 2), "shared_by_3",
+        (json_int_t)kh_lens_shared_count(&r->shared, 3), "top1_blocks", histogram);
     if (r->has_null)
         json_object_set_new(root, "null_top1",
                             json_pack("{s:f, s:f, s:f}", "mean", r->null_band.top1.mean, "lo",
@@ -224,7 +225,8 @@ static kh_status parse_classes(const kh_classes *classes, const char *text, size
                                size_t *count, kh_error *err) {
     *count = 0;
     size_t room = 1;
-    for (const char *p = text; *p; p++) room += *p == ',';
+    for (const char *p = text; *p; p++)
+        room += *p == ',';
     char *copy = kh_strdup(text);
     *out = kh_calloc(room, sizeof **out);
     kh_status status = copy && *out ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a list");
@@ -276,8 +278,8 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
     if (!status) status = kh_require_classes(session.model, err);
     if (!status && s->classes)
-        status = parse_classes(kh_model_classes(session.model), s->classes, &wanted, &wanted_count,
-                               err);
+        status =
+            parse_classes(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);
     if (!status && s->out) status = kh_outdir_open(s->out, s->overwrite, err);
     if (!status) status = compute(&session, s, &result, err);
     if (!status && s->out) {

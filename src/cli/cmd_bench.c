@@ -200,8 +200,10 @@ static kh_status bench_model(const settings *s, const char *model, const char *b
         measurement m;
         KH_TRY(measure_in_child(s, model, batch, &m, err));
         all->peaks[all->count++] = m.peak_gflops;
-        if (s->common.json) json_array_append_new(all->cases, case_json(model, batch, &m));
-        else print_case(model, batch, &m);
+        if (s->common.json)
+            json_array_append_new(all->cases, case_json(model, batch, &m));
+        else
+            print_case(model, batch, &m);
         p += length + (p[length] == ',');
     }
     return KH_OK;
@@ -225,9 +227,9 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     for (size_t i = 0; i < model_count && !status; i++)
         status = bench_model(s, models[i], s->batches ? s->batches : "1,8,16", &all, err);
     if (!status && s->common.json) {
-        json_t *root = json_pack("{s:f, s:s, s:I, s:O}", "peak_gflops",
-                                 median(all.peaks, all.count), "keyhole_version", kh_version(),
-                                 "threads_asked", (json_int_t)s->common.threads, "cases", all.cases);
+        json_t *root = json_pack(
+            "{s:f, s:s, s:I, s:O}", "peak_gflops", median(all.peaks, all.count), "keyhole_version",
+            kh_version(), "threads_asked", (json_int_t)s->common.threads, "cases", all.cases);
         if (!kh_print_json(root, err)) status = KH_E_MEMORY;
     }
     json_decref(all.cases);

@@ -94,7 +94,8 @@ static void report_image(tally *t, const settings *s, const kh_model *model, con
     if (s->common.json)
         json_array_append_new(t->images,
                               image_json(path, top, shown, classes, known ? &truth : NULL));
-    else print_image(path, top, shown, classes, known ? &truth : NULL);
+    else
+        print_image(path, top, shown, classes, known ? &truth : NULL);
 }
 
 static kh_status classify_all(kh_session *session, const settings *s, const kh_inputs *inputs,
@@ -130,7 +131,8 @@ static void print_accuracy(const tally *t) {
         printf("top-1 %.2f %%, top-5 %.2f %% of %zu labelled images\n",
                100.0 * (double)t->top1 / (double)t->labelled,
                100.0 * (double)t->top5 / (double)t->labelled, t->labelled);
-    else printf("no image has a true class in its file or folder name\n");
+    else
+        printf("no image has a true class in its file or folder name\n");
 }
 
 static json_t *result_json(const tally *t, const settings *s, const kh_model *model) {
@@ -174,9 +176,10 @@ const kh_command kh_cmd_classify = {
     .name = "classify",
     .summary = "top classes of images; accuracy over a labelled set",
     .operands = "MODEL IMAGE...",
-    .description = "IMAGE is a JPEG, PNG or WebP file, a folder of them, @FILE with one path a line,"
-                   " or - for such a list on standard input. An image that cannot be read is reported"
-                   " and skipped; the exit status is then 1.",
+    .description =
+        "IMAGE is a JPEG, PNG or WebP file, a folder of them, @FILE with one path a line,"
+        " or - for such a list on standard input. An image that cannot be read is reported"
+        " and skipped; the exit status is then 1.",
     .examples = "  keyhole classify MODEL photo.jpg\n"
                 "  keyhole classify MODEL val/ --truth --json > val.json\n",
     .options = options,

@@ -23,7 +23,8 @@ static const kh_option options[] = {
     {KH_OPT_FLAG, "architectures", 0, offsetof(settings, architectures), NULL,
      "List the registered architecture names instead (MODEL is not needed)."},
     {KH_OPT_TEXT, "explain", 0, offsetof(settings, explain), "SITES",
-     "Print the plan of a pass that reads these sites, separated by commas: site names, 'logits', or"
+     "Print the plan of a pass that reads these sites, separated by commas: site names, 'logits', "
+     "or"
      " single neurons such as b10n1198."},
     {KH_OPT_FLAG, "gradient", 0, offsetof(settings, gradient), NULL,
      "With --explain: the pass also goes back from the last of the sites to the pixels."},
@@ -34,13 +35,20 @@ static const kh_option options[] = {
 
 static const char *pool_text(kh_pool_kind pool) {
     switch (pool) {
-    case KH_POOL_TOKEN: return "final norm, then class token";
-    case KH_POOL_AVG_FC: return "mean over patches, then fc_norm";
-    case KH_POOL_AVG: return "final norm, then mean over patches";
-    case KH_POOL_MAP: return "final norm, then attention pool";
-    case KH_POOL_DISTILL: return "final norm, class and distillation token, mean of two heads";
-    case KH_POOL_CLS_AVG: return "final norm, class token beside mean over patches";
-    case KH_POOL_RAW_AVG: return "mean over patches without norm";
+    case KH_POOL_TOKEN:
+        return "final norm, then class token";
+    case KH_POOL_AVG_FC:
+        return "mean over patches, then fc_norm";
+    case KH_POOL_AVG:
+        return "final norm, then mean over patches";
+    case KH_POOL_MAP:
+        return "final norm, then attention pool";
+    case KH_POOL_DISTILL:
+        return "final norm, class and distillation token, mean of two heads";
+    case KH_POOL_CLS_AVG:
+        return "final norm, class token beside mean over patches";
+    case KH_POOL_RAW_AVG:
+        return "mean over patches without norm";
     }
     return "?";
 }
@@ -56,7 +64,8 @@ static void embedding_text(const kh_model_info *info, char *out, size_t bytes) {
                        info->classes, 2 * info->dim);
     else if (info->pool == KH_POOL_DISTILL)
         (void)snprintf(out, bytes, "head and head_dist, each [%zu, %zu]", info->classes, info->dim);
-    else (void)snprintf(out, bytes, "[%zu, %zu] (head.weight)", info->classes, info->dim);
+    else
+        (void)snprintf(out, bytes, "[%zu, %zu] (head.weight)", info->classes, info->dim);
 }
 
 static void print_preprocess(const kh_preprocess *p) {
@@ -100,7 +109,8 @@ static json_t *to_json(const kh_model *model, const kh_ctx *ctx) {
     const kh_model_info *i = kh_model_get_info(model);
     json_t *root = kh_model_receipt(model);
     json_t *more = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:[II], s:[II], s:I, s:I, s:I, s:I, s:s, s:f, s:s,"
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:[II], s:[II], s:I, s:I, s:I, s:I, s:s, s:f, "
+        "s:s,"
         " s:b, s:b, s:b, s:b, s:b, s:I, s:f, s:s, s:s, s:I}",
         "layout", i->layout, "family", i->family, "dim", (json_int_t)i->dim, "blocks",
         (json_int_t)i->blocks, "heads", (json_int_t)i->heads, "head_dim", (json_int_t)i->head_dim,
@@ -121,7 +131,8 @@ static json_t *to_json(const kh_model *model, const kh_ctx *ctx) {
 
 static void print_shape(const char *name, size_t rank, const size_t *shape, const char *note) {
     printf("%-44s [", name);
-    for (size_t r = 0; r < rank; r++) printf("%s%zu", r ? ", " : "", shape[r]);
+    for (size_t r = 0; r < rank; r++)
+        printf("%s%zu", r ? ", " : "", shape[r]);
     printf("]%s\n", note);
 }
 

@@ -159,8 +159,7 @@ static kh_status look(kh_session *session, const settings *s, const kh_inputs *i
     size_t *asked = kh_calloc(batch->count, sizeof *asked);
     kh_look_options how;
     kh_status status = r->truth && asked ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory");
-    if (!status)
-        status = choose_classes(s, batch, kh_model_classes(session->model), r, asked, err);
+    if (!status) status = choose_classes(s, batch, kh_model_classes(session->model), r, asked, err);
     if (!status) status = look_options(session, s, r, &how, err);
     if (!status)
         status = kh_lens_look(session->ctx, session->model, &how, batch->floats, batch->count,
@@ -189,7 +188,8 @@ static void print_image(const kh_look_result *r, size_t i) {
         const size_t at = i * l->k + k;
         const float *map = l->maps + at * l->patches;
         float peak = map[0];
-        for (size_t p = 1; p < l->patches; p++) peak = fmaxf(peak, map[p]);
+        for (size_t p = 1; p < l->patches; p++)
+            peak = fmaxf(peak, map[p]);
         char name[32];
         kh_neuron_format((kh_neuron){l->neurons[at].block, l->neurons[at].index}, name,
                          sizeof name);
@@ -205,9 +205,8 @@ static json_t *image_json(const kh_look_result *r, size_t i) {
     json_t *neurons = json_array(), *top = json_array();
     for (size_t p = 0; p < l->predictions; p++) {
         const kh_prediction *t = &l->top[i * l->predictions + p];
-        json_array_append_new(top, json_pack("{s:I, s:f, s:f}", "class",
-                                             (json_int_t)t->class_index, "logit",
-                                             (double)t->logit, "probability",
+        json_array_append_new(top, json_pack("{s:I, s:f, s:f}", "class", (json_int_t)t->class_index,
+                                             "logit", (double)t->logit, "probability",
                                              (double)t->probability));
     }
     for (size_t k = 0; k < l->k; k++) {
@@ -219,12 +218,11 @@ static json_t *image_json(const kh_look_result *r, size_t i) {
         for (size_t p = 0; p < l->patches; p++)
             json_array_append_new(map, kh_json_number((double)l->maps[at * l->patches + p]));
         json_array_append_new(
-            neurons,
-            json_pack("{s:s, s:f, s:o, s:o, s:o}", "neuron", name, "score",
-                      (double)l->neurons[at].score, "class_token_a",
-                      kh_json_number((double)l->class_coefficient[at]), "contribution",
-                      l->contribution ? kh_json_number(l->contribution[at]) : json_null(), "map",
-                      map));
+            neurons, json_pack("{s:s, s:f, s:o, s:o, s:o}", "neuron", name, "score",
+                               (double)l->neurons[at].score, "class_token_a",
+                               kh_json_number((double)l->class_coefficient[at]), "contribution",
+                               l->contribution ? kh_json_number(l->contribution[at]) : json_null(),
+                               "map", map));
     }
     return json_pack("{s:s, s:I, s:o, s:o}", "image", r->paths[i], "class",
                      (json_int_t)l->class_index[i], "top", top, "neurons", neurons);
@@ -232,12 +230,14 @@ static json_t *image_json(const kh_look_result *r, size_t i) {
 
 static kh_status print_result(const settings *s, const kh_look_result *r, kh_error *err) {
     if (!s->common.json) {
-        for (size_t i = 0; i < r->look.images; i++) print_image(r, i);
+        for (size_t i = 0; i < r->look.images; i++)
+            print_image(r, i);
         printf("pictures and numbers in %s\n", s->out);
         return KH_OK;
     }
     json_t *images = json_array();
-    for (size_t i = 0; i < r->look.images; i++) json_array_append_new(images, image_json(r, i));
+    for (size_t i = 0; i < r->look.images; i++)
+        json_array_append_new(images, image_json(r, i));
     json_t *root = json_pack("{s:o, s:[II], s:s, s:o}", "model", kh_model_receipt(r->model), "grid",
                              (json_int_t)r->look.grid.height, (json_int_t)r->look.grid.width, "out",
                              s->out, "images", images);
@@ -284,7 +284,8 @@ const kh_command kh_cmd_look = {
     .summary = "where in photographs a class's key neurons fire: heatmaps and masks",
     .operands = "MODEL IMAGE...",
     .description =
-        "Runs each image, takes the key neurons whose value vectors are most aligned with the class,"
+        "Runs each image, takes the key neurons whose value vectors are most aligned with the "
+        "class,"
         " and draws where they fire. look.png has one row per image (figures 10 and 11 of the"
         " report); blocks_*.png has one page per image with every block's first neuron, its"
         " percentile mask and the running mean over blocks (figures 1 and 2). look.csv, map.npy and"

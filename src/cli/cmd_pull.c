@@ -14,7 +14,8 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "revision", 0, offsetof(settings, revision), "REV",
      "Branch, tag or commit. Default: main."},
     {KH_OPT_TEXT, "cache", 0, offsetof(settings, cache), "DIR",
-     "Where models are kept. Default: $KEYHOLE_CACHE, $XDG_CACHE_HOME/keyhole or ~/.cache/keyhole."},
+     "Where models are kept. Default: $KEYHOLE_CACHE, $XDG_CACHE_HOME/keyhole or "
+     "~/.cache/keyhole."},
     {KH_OPT_TEXT, "endpoint", 0, offsetof(settings, endpoint), "URL",
      "The hub. Default: $HF_ENDPOINT or the public one."},
     {KH_OPT_FLAG, "force", 0, offsetof(settings, force), NULL,

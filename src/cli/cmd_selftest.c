@@ -29,7 +29,8 @@ static void result_clear(run_result *r) {
     *r = (run_result){0};
 }
 
-/* Logits and the gradient of logit 3, of image 0 in a batch of `batch` copies of different images. */
+/* Logits and the gradient of logit 3, of image 0 in a batch of `batch` copies of different images.
+ */
 static kh_status forward(const kh_common *common, const char *device, size_t threads,
                          const char *name, size_t batch, run_result *out, kh_error *err) {
     kh_common how = *common;
@@ -101,13 +102,17 @@ typedef struct report {
 
 static void say(report *r, const char *model, const char *what, double value, double limit) {
     const bool ok = value <= limit;
-    if (ok) r->passed++;
-    else r->failed++;
+    if (ok)
+        r->passed++;
+    else
+        r->failed++;
     if (r->json)
-        json_array_append_new(r->checks, json_pack("{s:s, s:s, s:o, s:f, s:b}", "model", model,
-                                                   "check", what, "value", kh_json_number(value),
-                                                   "limit", limit, "ok", ok));
-    else printf("%-4s %-18s %-58s %9.3g (limit %g)\n", ok ? "ok" : "FAIL", model, what, value, limit);
+        json_array_append_new(r->checks,
+                              json_pack("{s:s, s:s, s:o, s:f, s:b}", "model", model, "check", what,
+                                        "value", kh_json_number(value), "limit", limit, "ok", ok));
+    else
+        printf("%-4s %-18s %-58s %9.3g (limit %g)\n", ok ? "ok" : "FAIL", model, what, value,
+               limit);
 }
 
 static kh_status check_model(report *r, const kh_common *common, const char *name, kh_error *err) {
@@ -151,7 +156,8 @@ static kh_status check_resampling(report *r, kh_error *err) {
     const kh_image image = {.width = W, .height = H, .rgb = rgb};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         kh_image out = {0};
-        KH_TRY(kh_image_resize(&image, cases[c].width, cases[c].height, cases[c].filter, &out, err));
+        KH_TRY(
+            kh_image_resize(&image, cases[c].width, cases[c].height, cases[c].filter, &out, err));
         uint32_t sum = 0x811C9DC5u;
         for (size_t i = 0; i < out.width * out.height * 3; i++)
             sum = (sum ^ out.rgb[i]) * 0x01000193u;

@@ -82,7 +82,8 @@ static void read_token_list(verifier *v) {
             return;
         }
         text = *end == ',' || *end == ' ' ? end + 1 : end;
-        while (*text == ' ') text++;
+        while (*text == ' ')
+            text++;
     }
 }
 
@@ -154,7 +155,8 @@ static kh_status compare_gradient(verifier *v, kh_error *err) {
     kh_tensor_info info;
     const char *objective = kh_tensors_metadata(v->golden, "objective");
     if (!objective || !kh_tensors_find(v->golden, "grad", &info)) return KH_OK;
-    const char *const seed_site = kh_starts_with(objective, "feature:") ? "hook_pre_head" : "logits";
+    const char *const seed_site =
+        kh_starts_with(objective, "feature:") ? "hook_pre_head" : "logits";
     const char *colon = strchr(objective, ':');
     size_t component = 0;
     kh_site site;
@@ -198,8 +200,7 @@ static kh_status verify(verifier *v, const settings *s, char **operands, kh_erro
     KH_TRY(kh_tensors_open(operands[1], NULL, &v->golden, err));
     KH_TRY(read_input(v, err));
     KH_TRY(collect_taps(v, err));
-    const kh_pass_spec spec = {
-        .max_batch = v->batch, .taps = v->taps, .tap_count = v->tap_count};
+    const kh_pass_spec spec = {.max_batch = v->batch, .taps = v->taps, .tap_count = v->tap_count};
     KH_TRY(kh_pass_create(v->session.ctx, v->session.model, &spec, &v->pass, err));
     KH_TRY(kh_pass_run(v->pass, v->input, v->batch, err));
     KH_TRY(compare_taps(v, err));
@@ -210,10 +211,10 @@ static json_t *lines_json(const verifier *v, const settings *s, bool passed) {
     json_t *sites = json_array();
     for (size_t i = 0; i < v->line_count; i++) {
         const line *l = &v->lines[i];
-        json_array_append_new(sites, json_pack("{s:s, s:I, s:o, s:o, s:b}", "site", l->name,
-                                               "values", (json_int_t)l->count, "max_abs",
-                                               kh_json_number(l->max_abs), "rel_l2",
-                                               kh_json_number(l->rel_l2), "ok", is_close(s, l)));
+        json_array_append_new(sites,
+                              json_pack("{s:s, s:I, s:o, s:o, s:b}", "site", l->name, "values",
+                                        (json_int_t)l->count, "max_abs", kh_json_number(l->max_abs),
+                                        "rel_l2", kh_json_number(l->rel_l2), "ok", is_close(s, l)));
     }
     const char *by = kh_tensors_metadata(v->golden, "recorded_with");
     return json_pack("{s:b, s:f, s:f, s:s?, s:o, s:o}", "passed", passed, "tolerance", s->tolerance,
@@ -223,8 +224,7 @@ static json_t *lines_json(const verifier *v, const settings *s, bool passed) {
 
 static bool print_lines(const verifier *v, const settings *s) {
     bool passed = true;
-    if (!s->common.json)
-        printf("%-36s %10s %12s %12s\n", "site", "values", "max |diff|", "rel L2");
+    if (!s->common.json) printf("%-36s %10s %12s %12s\n", "site", "values", "max |diff|", "rel L2");
     for (size_t i = 0; i < v->line_count; i++) {
         const line *l = &v->lines[i];
         const bool ok = is_close(s, l);
@@ -271,7 +271,8 @@ const kh_command kh_cmd_verify = {
     .description =
         "GOLDEN holds a tensor 'input' [batch, 3, height, width] and tensors named like sites"
         " ('logits', 'blocks.3.mlp.hook_post', see keyhole info --sites), recorded with another"
-        " implementation; 'grad' is the gradient of the metadata's 'objective' (logit:3) with respect"
+        " implementation; 'grad' is the gradient of the metadata's 'objective' (logit:3) with "
+        "respect"
         " to the input. Fails when any site differs by more than the tolerance, or is NaN.",
     .examples = "  keyhole verify tests/data/golden/vit_base "
                 "tests/data/golden/vit_base/golden.safetensors\n",

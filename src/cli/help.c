@@ -64,20 +64,24 @@ void kh_help_command(FILE *to, const kh_command *command) {
     }
     fprintf(to, "  -h, --help              This text.\n");
     if (command->examples) fprintf(to, "\nExamples\n%s", command->examples);
-    fprintf(to, "\nBlocks, neurons, classes and ranks count from 0. Results go to standard output,"
-                " progress\nand warnings to standard error. Exit status: 0 done, 1 failed, 2 misused.\n");
+    fprintf(
+        to,
+        "\nBlocks, neurons, classes and ranks count from 0. Results go to standard output,"
+        " progress\nand warnings to standard error. Exit status: 0 done, 1 failed, 2 misused.\n");
 }
 
 void kh_help_overview(FILE *to) {
-    fprintf(to, "keyhole %s: opens up the MLP layers of Vision Transformers\n\n"
-                "Usage: keyhole COMMAND MODEL [INPUT...] [options]\n\nCommands\n",
+    fprintf(to,
+            "keyhole %s: opens up the MLP layers of Vision Transformers\n\n"
+            "Usage: keyhole COMMAND MODEL [INPUT...] [options]\n\nCommands\n",
             kh_version());
     for (const kh_command *const *c = kh_commands; *c; c++)
         fprintf(to, "  %-12s %s\n", (*c)->name, (*c)->summary);
-    fprintf(to, "\nMODEL is a timm or transformers folder, a .safetensors file beside its config.json,"
-                "\na pulled hub id (timm/vit_base_patch16_224.augreg_in21k_ft_in1k), or random:ARCH\n"
-                "(deterministic random weights of a registered architecture).\n\n"
-                "'keyhole COMMAND --help' says more; 'keyhole --version' prints the version.\n");
+    fprintf(to,
+            "\nMODEL is a timm or transformers folder, a .safetensors file beside its config.json,"
+            "\na pulled hub id (timm/vit_base_patch16_224.augreg_in21k_ft_in1k), or random:ARCH\n"
+            "(deterministic random weights of a registered architecture).\n\n"
+            "'keyhole COMMAND --help' says more; 'keyhole --version' prints the version.\n");
 }
 
 /* roff: a leading '.' or '\'' would be a request, '-' a hyphen, '\' an escape */
@@ -85,9 +89,12 @@ static void roff(FILE *to, const char *text) {
     bool line_start = true;
     for (const char *p = text; *p; p++) {
         if (line_start && (*p == '.' || *p == '\'')) fputs("\\&", to);
-        if (*p == '\\') fputs("\\e", to);
-        else if (*p == '-') fputs("\\-", to);
-        else fputc(*p, to);
+        if (*p == '\\')
+            fputs("\\e", to);
+        else if (*p == '-')
+            fputs("\\-", to);
+        else
+            fputc(*p, to);
         line_start = *p == '\n';
     }
 }
@@ -121,11 +128,12 @@ static void roff_status(FILE *to) {
 
 void kh_help_man(FILE *to, const kh_command *command) {
     if (!command) {
-        fprintf(to,
-                ".TH KEYHOLE 1 \"\" \"keyhole %s\" \"User Commands\"\n.SH NAME\nkeyhole \\- opens up"
-                " the MLP layers of Vision Transformers\n.SH SYNOPSIS\n\\fBkeyhole\\fR"
-                " \\fICOMMAND\\fR \\fIMODEL\\fR [\\fIINPUT\\fR...] [options]\n.SH COMMANDS\n",
-                kh_version());
+        fprintf(
+            to,
+            ".TH KEYHOLE 1 \"\" \"keyhole %s\" \"User Commands\"\n.SH NAME\nkeyhole \\- opens up"
+            " the MLP layers of Vision Transformers\n.SH SYNOPSIS\n\\fBkeyhole\\fR"
+            " \\fICOMMAND\\fR \\fIMODEL\\fR [\\fIINPUT\\fR...] [options]\n.SH COMMANDS\n",
+            kh_version());
         for (const kh_command *const *c = kh_commands; *c; c++) {
             fprintf(to, ".TP\n\\fBkeyhole\\-%s\\fR(1)\n", (*c)->name);
             roff(to, (*c)->summary);
@@ -134,7 +142,8 @@ void kh_help_man(FILE *to, const kh_command *command) {
         roff_status(to);
         return;
     }
-    fprintf(to, ".TH KEYHOLE\\-%s 1 \"\" \"keyhole %s\" \"User Commands\"\n.SH NAME\nkeyhole\\-%s \\- ",
+    fprintf(to,
+            ".TH KEYHOLE\\-%s 1 \"\" \"keyhole %s\" \"User Commands\"\n.SH NAME\nkeyhole\\-%s \\- ",
             command->name, kh_version(), command->name);
     roff(to, command->summary);
     fprintf(to, "\n.SH SYNOPSIS\n\\fBkeyhole %s\\fR ", command->name);
@@ -164,7 +173,8 @@ static void bash_words(FILE *to, const kh_command *command) {
 static void bash_completion(FILE *to) {
     fprintf(to, "_keyhole() {\n    local word=${COMP_WORDS[COMP_CWORD]} words=\n"
                 "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words='");
-    for (const kh_command *const *c = kh_commands; *c; c++) fprintf(to, "%s ", (*c)->name);
+    for (const kh_command *const *c = kh_commands; *c; c++)
+        fprintf(to, "%s ", (*c)->name);
     fprintf(to, "--help --version'\n    else\n        case ${COMP_WORDS[1]} in\n");
     for (const kh_command *const *c = kh_commands; *c; c++) {
         fprintf(to, "        %s) words='", (*c)->name);
@@ -180,9 +190,12 @@ static void bash_completion(FILE *to) {
 /* Single-quoted shell text: a quote inside would end it. */
 static void shell_quoted(FILE *to, const char *text, const char *also_escape) {
     for (const char *p = text; *p; p++) {
-        if (*p == '\'') fputs("'\\''", to);
-        else if (strchr(also_escape, *p)) fprintf(to, "\\%c", *p);
-        else fputc(*p, to);
+        if (*p == '\'')
+            fputs("'\\''", to);
+        else if (strchr(also_escape, *p))
+            fprintf(to, "\\%c", *p);
+        else
+            fputc(*p, to);
     }
 }
 
@@ -226,9 +239,13 @@ static void fish_completion(FILE *to) {
 }
 
 bool kh_help_completion(FILE *to, const char *shell) {
-    if (strcmp(shell, "bash") == 0) bash_completion(to);
-    else if (strcmp(shell, "zsh") == 0) zsh_completion(to);
-    else if (strcmp(shell, "fish") == 0) fish_completion(to);
-    else return false;
+    if (strcmp(shell, "bash") == 0)
+        bash_completion(to);
+    else if (strcmp(shell, "zsh") == 0)
+        zsh_completion(to);
+    else if (strcmp(shell, "fish") == 0)
+        fish_completion(to);
+    else
+        return false;
     return true;
 }

@@ -27,7 +27,8 @@ kh_status kh_image_batch_init(kh_image_batch *batch, kh_session *session,
 }
 
 static void drop_bytes(kh_image_batch *batch) {
-    for (size_t i = 0; batch->bytes && i < batch->capacity; i++) kh_image_clear(&batch->bytes[i]);
+    for (size_t i = 0; batch->bytes && i < batch->capacity; i++)
+        kh_image_clear(&batch->bytes[i]);
 }
 
 void kh_image_batch_clear(kh_image_batch *batch) {
@@ -48,8 +49,10 @@ static kh_status load(kh_image_batch *batch, const char *path, size_t slot, kh_e
         status = kh_preprocess_floats(how, &fitted, batch->floats + slot * batch->image_floats,
                                       batch->image_floats, err);
     kh_image_clear(&decoded);
-    if (!status && batch->keeps_bytes) batch->bytes[slot] = fitted;
-    else kh_image_clear(&fitted);
+    if (!status && batch->keeps_bytes)
+        batch->bytes[slot] = fitted;
+    else
+        kh_image_clear(&fitted);
     return status;
 }
 

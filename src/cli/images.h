@@ -17,7 +17,8 @@ typedef struct kh_image_batch {
     size_t failed; /* images that could not be read so far */
 } kh_image_batch;
 
-/* keeps_bytes: also keep the preprocessed RGB of each image, to draw on. Pair: kh_image_batch_clear. */
+/* keeps_bytes: also keep the preprocessed RGB of each image, to draw on. Pair:
+ * kh_image_batch_clear. */
 kh_status kh_image_batch_init(kh_image_batch *batch, kh_session *session,
                               const kh_decode_options *decode, size_t capacity, bool keeps_bytes,
                               kh_error *err);

@@ -48,10 +48,13 @@ static kh_status add_folder(kh_inputs *inputs, const char *path, int depth, kh_e
         const char *name = entries[i]->d_name;
         if (!status && name[0] != '.') {
             char *inner = kh_path_join(path, name);
-            if (!inner) status = kh_fail(err, KH_E_MEMORY, "no memory for a path");
+            if (!inner)
+                status = kh_fail(err, KH_E_MEMORY, "no memory for a path");
             else if (kh_is_directory(inner))
-                status = depth < MAX_FOLDER_DEPTH ? add_folder(inputs, inner, depth + 1, err) : KH_OK;
-            else if (is_image_name(name)) status = add_path(inputs, inner, err);
+                status =
+                    depth < MAX_FOLDER_DEPTH ? add_folder(inputs, inner, depth + 1, err) : KH_OK;
+            else if (is_image_name(name))
+                status = add_path(inputs, inner, err);
             kh_free(inner);
         }
         free(entries[i]);
@@ -84,22 +87,24 @@ static kh_status add_operand(kh_inputs *inputs, const char *operand, kh_error *e
     const size_t before = inputs->count;
     KH_TRY(add_folder(inputs, operand, 0, err));
     if (inputs->count == before)
-        return kh_fail(err, KH_E_NOT_FOUND,
-                       "folder '%s' has no .jpg, .jpeg, .png or .webp files", operand);
+        return kh_fail(err, KH_E_NOT_FOUND, "folder '%s' has no .jpg, .jpeg, .png or .webp files",
+                       operand);
     return KH_OK;
 }
 
 kh_status kh_inputs_collect(char *const *operands, size_t count, kh_inputs *out, kh_error *err) {
     *out = (kh_inputs){0};
     kh_status status = KH_OK;
-    for (size_t i = 0; i < count && !status; i++) status = add_operand(out, operands[i], err);
+    for (size_t i = 0; i < count && !status; i++)
+        status = add_operand(out, operands[i], err);
     if (!status && out->count == 0) status = kh_fail(err, KH_E_NOT_FOUND, "no images given");
     if (status) kh_inputs_clear(out);
     return status;
 }
 
 void kh_inputs_clear(kh_inputs *inputs) {
-    for (size_t i = 0; i < inputs->count; i++) kh_free(inputs->paths[i]);
+    for (size_t i = 0; i < inputs->count; i++)
+        kh_free(inputs->paths[i]);
     kh_free(inputs->paths);
     *inputs = (kh_inputs){0};
 }
@@ -110,7 +115,8 @@ static bool find_class(const kh_classes *classes, const char *text, size_t lengt
     memcpy(name, text, length);
     name[length] = '\0';
     bool all_digits = true; /* a folder called "12" is no claim about class 12 */
-    for (size_t i = 0; i < length; i++) all_digits = all_digits && isdigit((unsigned char)name[i]);
+    for (size_t i = 0; i < length; i++)
+        all_digits = all_digits && isdigit((unsigned char)name[i]);
     return !all_digits && kh_classes_find(classes, name, index, NULL) == KH_OK;
 }
 
@@ -122,6 +128,7 @@ bool kh_input_truth(const kh_classes *classes, const char *path, size_t *index) 
     if (base == path) return false;
     const char *end = base - 1;
     const char *start = end;
-    while (start > path && start[-1] != '/') start--;
+    while (start > path && start[-1] != '/')
+        start--;
     return find_class(classes, start, (size_t)(end - start), index);
 }

@@ -10,9 +10,9 @@ typedef struct kh_look_result {
     const kh_ranking *ranking;
     kh_look look;
     char **paths;
-    kh_image *photos;   /* what the model saw */
-    float *tensors;     /* normalised input, kept for r_compat only */
-    size_t *truth;      /* SIZE_MAX when the path names no class */
+    kh_image *photos; /* what the model saw */
+    float *tensors;   /* normalised input, kept for r_compat only */
+    size_t *truth;    /* SIZE_MAX when the path names no class */
     kh_scale scale;
     bool r_compat, norm_before_mean, asked_class;
     double percentile; /* of the masks, in [0, 100] */

@@ -21,7 +21,8 @@ static kh_status painter_init(painter *p, const kh_look_result *r, size_t pictur
     const kh_preprocess *how = &kh_model_get_info(r->model)->preprocess;
     *p = (painter){.r = r, .height = how->height, .width = how->width};
     p->pixels = p->height * p->width;
-    for (size_t i = 0; i < 256; i++) memcpy(p->table[i], kh_lens_jet((uint8_t)i), 3);
+    for (size_t i = 0; i < 256; i++)
+        memcpy(p->table[i], kh_lens_jet((uint8_t)i), 3);
     p->pool_size = pictures;
     p->pool = kh_calloc(pictures, p->pixels * 3);
     return p->pool ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for %zu pictures", pictures);
@@ -36,8 +37,10 @@ kh_status kh_look_photo(const kh_look_result *r, size_t image, float **out, kh_e
     const size_t pixels = how->height * how->width;
     *out = kh_alloc_floats(pixels * 3);
     if (!*out) return kh_fail(err, KH_E_MEMORY, "no memory for a photograph");
-    if (r->r_compat) kh_lens_display_tensor(r->tensors + image * pixels * 3, pixels, *out);
-    else kh_lens_display_bytes(r->photos[image].rgb, pixels, *out);
+    if (r->r_compat)
+        kh_lens_display_tensor(r->tensors + image * pixels * 3, pixels, *out);
+    else
+        kh_lens_display_bytes(r->photos[image].rgb, pixels, *out);
     return KH_OK;
 }
 
@@ -45,8 +48,8 @@ static kh_status overlay(painter *p, const float *map, kh_range range, const flo
                          const uint8_t **out, kh_error *err) {
     uint8_t *rgb = next_picture(p);
     *out = rgb;
-    return kh_lens_heatmap(map, p->r->look.grid, range, p->height, p->width, photo,
-                           p->r->r_compat, rgb, NULL, err);
+    return kh_lens_heatmap(map, p->r->look.grid, range, p->height, p->width, photo, p->r->r_compat,
+                           rgb, NULL, err);
 }
 
 static kh_status masked(painter *p, const float *map, const uint8_t *photo, const uint8_t **out,
@@ -70,7 +73,8 @@ static kh_status masked(painter *p, const float *map, const uint8_t *photo, cons
 
 static float map_peak(const float *map, size_t count) {
     float peak = map[0];
-    for (size_t i = 1; i < count; i++) peak = fmaxf(peak, map[i]);
+    for (size_t i = 1; i < count; i++)
+        peak = fmaxf(peak, map[i]);
     return peak;
 }
 
@@ -95,8 +99,9 @@ static void describe_row(const painter *p, size_t image, row_texts *t, kh_figure
     const size_t expected =
         p->r->truth[image] != SIZE_MAX ? p->r->truth[image] : l->class_index[image];
     const bool judged = p->r->truth[image] != SIZE_MAX || p->r->asked_class;
-    row->frame = !judged ? KH_FRAME_THIN
-                         : top->class_index == expected ? KH_FRAME_GOOD : KH_FRAME_BAD;
+    row->frame = !judged                        ? KH_FRAME_THIN
+                 : top->class_index == expected ? KH_FRAME_GOOD
+                                                : KH_FRAME_BAD;
 }
 
 static kh_status draw_row(painter *p, size_t image, const kh_range *ranges, row_texts *t,
@@ -152,7 +157,9 @@ static kh_status draw_page(const kh_look_result *r, const kh_range *ranges, size
             .height = p.height,
             .table = (const uint8_t(*)[3])p.table,
             .is_shared = r->scale == KH_SCALE_SHARED,
-            .value_name = strcmp(r->site, "post") == 0 ? NULL : "key activation (before the activation function)",
+            .value_name = strcmp(r->site, "post") == 0
+                              ? NULL
+                              : "key activation (before the activation function)",
         };
         kh_figure *figure = NULL;
         status = kh_figure_look_grid(&look, &figure, err);
@@ -175,8 +182,10 @@ static kh_status draw_pages(const kh_look_result *r, const char *folder, kh_erro
         const size_t left = l->images - first;
         const size_t count = left < KH_LOOK_ROWS_PER_PAGE ? left : KH_LOOK_ROWS_PER_PAGE;
         char stem[32];
-        if (l->images <= KH_LOOK_ROWS_PER_PAGE) (void)snprintf(stem, sizeof stem, "look");
-        else (void)snprintf(stem, sizeof stem, "look-%zu", page);
+        if (l->images <= KH_LOOK_ROWS_PER_PAGE)
+            (void)snprintf(stem, sizeof stem, "look");
+        else
+            (void)snprintf(stem, sizeof stem, "look-%zu", page);
         status = draw_page(r, ranges, first, count, stem, folder, err);
         first += count;
     }

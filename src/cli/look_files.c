@@ -8,8 +8,8 @@
 
 static kh_status write_look(const kh_look_result *r, const char *folder, kh_error *err) {
     static const char *const columns[] = {
-        "image",  "path",   "class", "predicted", "truth",         "rank",        "block",
-        "neuron", "score",  "min",   "max",       "class_token_a", "contribution"};
+        "image",  "path",  "class", "predicted", "truth",         "rank",        "block",
+        "neuron", "score", "min",   "max",       "class_token_a", "contribution"};
     char path[4096];
     KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "look.csv"));
     kh_csv *csv = NULL;
@@ -28,8 +28,10 @@ static kh_status write_look(const kh_look_result *r, const char *folder, kh_erro
             kh_store_csv_text(csv, r->paths[i]);
             kh_store_csv_size(csv, l->class_index[i]);
             kh_store_csv_size(csv, l->top[i * l->predictions].class_index);
-            if (r->truth[i] == SIZE_MAX) kh_store_csv_text(csv, NULL);
-            else kh_store_csv_size(csv, r->truth[i]);
+            if (r->truth[i] == SIZE_MAX)
+                kh_store_csv_text(csv, NULL);
+            else
+                kh_store_csv_size(csv, r->truth[i]);
             kh_store_csv_size(csv, rank);
             kh_store_csv_size(csv, l->neurons[at].block);
             kh_store_csv_size(csv, l->neurons[at].index);
@@ -75,7 +77,7 @@ static kh_status mask_row(const kh_look_result *r, kh_csv *csv, size_t image, si
 }
 
 static kh_status write_masks(const kh_look_result *r, const char *folder, kh_error *err) {
-    static const char *const columns[] = {"image", "class", "block", "neuron",
+    static const char *const columns[] = {"image", "class", "block",  "neuron",
                                           "kind",  "q",     "kept_px"};
     const kh_look *l = &r->look;
     char path[4096];

@@ -13,7 +13,8 @@ kh_status kh_outdir_open(const char *path, bool overwrite, kh_error *err);
 kh_status kh_outdir_path(const char *folder, char *out, size_t out_bytes, kh_error *err,
                          const char *format, ...) KH_PRINTF(5, 6);
 
-/* The file name without folder and ending, only letters, digits, '-', '_' and '.', at most 80 bytes. */
+/* The file name without folder and ending, only letters, digits, '-', '_' and '.', at most 80
+ * bytes. */
 void kh_outdir_stem(const char *path, char *out, size_t out_bytes);
 
 /* Writes figure as <folder>/<stem>.png (at 1:1) and .svg, and frees it. */

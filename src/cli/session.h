@@ -22,7 +22,8 @@ kh_status kh_session_model(kh_session *session, const char *model,
                            const kh_model_settings *settings, kh_error *err);
 void kh_session_close(kh_session *session);
 
-/* Callbacks with the session as user pointer. Progress shows rate and time left, on a terminal only. */
+/* Callbacks with the session as user pointer. Progress shows rate and time left, on a terminal
+ * only. */
 void kh_session_warn(void *session, const char *text);
 bool kh_session_progress(void *session, const char *what, uint64_t done, uint64_t total);
 

@@ -30,7 +30,7 @@ static kh_status fig3_bars(kh_figure *figure, const kh_figure_blocks_histogram *
     for (size_t b = 0; b < what->blocks; b++)
         values[b] = (double)what->counts[b];
     const double width = 120 + 48 * (double)what->blocks;
-    const kh_figure_bars bars = {.title = what->ranks > 1 ? "The top key neuron (rank 1)" : NULL,
+    const kh_figure_bars bars = {.title = what->ranks > 1 ? "The top key neuron (rank 0)" : NULL,
                                  .x = {.label = "block (0 is the first)"},
                                  .y = {.label = "number of classes"},
                                  .values = values,
@@ -54,13 +54,12 @@ static kh_status fig3_ranks(kh_figure *figure, const kh_figure_blocks_histogram 
     const char **names = kh_calloc(what->ranks, sizeof *names);
     char title[64];
     kh_status status = KH_OK;
-    (void)snprintf(title, sizeof title, "Ranks 1 to %zu: number of classes", what->ranks);
+    (void)snprintf(title, sizeof title, "Ranks 0 to %zu: number of classes", what->ranks - 1);
     if (!values || !names) status = kh_page_no_memory(err);
     for (size_t i = 0; !status && i < count; i++)
         values[i] = (float)what->counts[i];
     for (size_t r = 0; !status && r < what->ranks; r++)
-        if (!(names[r] = kh_compose_text(figure, "rank %zu", r + 1)))
-            status = kh_page_no_memory(err);
+        if (!(names[r] = kh_compose_text(figure, "rank %zu", r))) status = kh_page_no_memory(err);
     const kh_figure_matrix matrix = {.title = title,
                                      .x_label = "block (0 is the first)",
                                      .values = values,
@@ -136,7 +135,8 @@ static kh_status rank_lines(kh_figure *figure, const kh_figure_rank_scores *what
         lines[i].count = what->ranks;
     }
     const kh_figure_lines chart = {
-        .x = {.label = "rank of the neuron within its class (1 is the best aligned)",
+        .x = {.label = what->is_log_rank ? "1 + rank of the neuron within its class"
+                                         : "rank of the neuron within its class (0 is the best)",
               .is_log = what->is_log_rank},
         .y = {.label = score_label(what->mode, score)},
         .lines = lines,
@@ -155,7 +155,7 @@ kh_status kh_figure_rank_curve(const kh_figure_rank_scores *what, kh_figure **ou
     if (what->ranks > 1000000)
         return kh_fail(err, KH_E_LIMIT, "rank curve: %zu ranks are too many", what->ranks);
     if (what->ranks > 1)
-        (void)snprintf(title, sizeof title, "Rank 1 leads rank 2 by %s on average",
+        (void)snprintf(title, sizeof title, "Rank 0 leads rank 1 by %s on average",
                        kh_number_short(what->mean[0] - what->mean[1], 3, gap));
     else
         (void)snprintf(title, sizeof title, "Score of the top key neuron");
@@ -166,7 +166,7 @@ kh_status kh_figure_rank_curve(const kh_figure_rank_scores *what, kh_figure **ou
     double *x = kh_calloc(what->ranks, sizeof *x);
     if (!x) return kh_page_no_memory(err);
     for (size_t i = 0; i < what->ranks; i++)
-        x[i] = (double)i + 1;
+        x[i] = what->is_log_rank ? (double)i + 1 : (double)i; /* no place for 0 on a log axis */
     kh_status status = kh_compose_begin(&what->head, title, subtitle, &figure, err);
     if (!status) {
         status = rank_lines(figure, what, x, err);

@@ -85,7 +85,7 @@ static bool look_fill(kh_figure *figure, const kh_figure_look *look, look_parts 
     const size_t columns = look->ranks + 1;
     parts->titles[0] = "picture";
     for (size_t k = 0; k < look->ranks; k++) {
-        parts->titles[k + 1] = kh_compose_text(figure, "rank %zu", k + 1);
+        parts->titles[k + 1] = kh_compose_text(figure, "rank %zu", k);
         if (!parts->titles[k + 1]) return false;
     }
     for (size_t r = 0; r < look->row_count; r++) {
