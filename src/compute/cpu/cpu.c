@@ -148,7 +148,7 @@ static bool attention_floats(size_t tokens, size_t head_dim, size_t *out) {
     const size_t wide = kh_ceil_div(tokens, KH_NR_MAX) * KH_NR_MAX;
     const size_t deep = kh_ceil_div(head_dim, KH_NR_MAX) * KH_NR_MAX;
     if (!kh_mul(wide, deep, &area) || area >= limit) return false;
-    *out = 5 * area + 2 * KH_GROUP * deep + KH_MR_MAX * KH_NR_MAX +
+    *out = 5 * area + 2 * KH_GROUP * deep + KH_MR_MAX * KH_LDA +
            kh_slab_floats(KH_MR_MAX, head_dim) + 2 * kh_slab_floats(KH_GROUP, tokens);
     return true;
 }

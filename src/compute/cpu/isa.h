@@ -23,7 +23,7 @@
 #include "compute/backend.h"
 
 enum {
-    KH_KC = 256,         /* columns of a slab block; a multiple of every nr */
+    KH_KC = 768,         /* columns of a slab block; a multiple of every nr */
     KH_LDA = KH_KC + 16, /* floats between rows of a slab */
     KH_CHUNK = 112,      /* most rows of a chunk */
     KH_NR_MAX = 32,      /* widest panel */

@@ -50,26 +50,28 @@ static void multiply_wide(size_t rows, size_t k, float *slab, const float *panel
                           float *out, size_t out_rows, size_t r0) {
     for (size_t j = 0; j < count; j += NR)
         multiply_tile(rows, vectors(count - j), k, slab, MR, 0, panels + j * k,
-                      slab_at(out, out_rows, r0, j), KH_LDA);
+                      slab_at(out, out_rows, r0, j));
 }
 
 /* exp(s - max) in place over columns 0..count-1 of slab row r; returns their sum. */
 static float exponentials(float *slab, size_t rows, size_t r, size_t count) {
     vf top = v_set1(-INFINITY);
-    for (size_t j = 0; j < count; j += VL)
-        top = v_max(v_load_fill(slab_at(slab, rows, r, j), count - j, -INFINITY), top);
-    float lanes[VL];
-    v_store(lanes, top);
-    float highest = lanes[0];
-    for (int i = 1; i < VL; i++)
-        highest = lanes[i] > highest ? lanes[i] : highest;
-    const vf m = v_set1(highest);
+    for (size_t k0 = 0; k0 < count; k0 += KH_KC) {
+        const float *at = slab_at(slab, rows, r, k0);
+        const size_t n = least(KH_KC, count - k0);
+        for (size_t j = 0; j < n; j += VL)
+            top = v_max(v_load_fill(at + j, n - j, -INFINITY), top);
+    }
+    const vf m = v_set1(highest_of_lanes(top));
     vf sum = v_zero();
-    for (size_t j = 0; j < count; j += VL) {
-        float *at = slab_at(slab, rows, r, j);
-        const vf e = v_exp(v_sub(v_load_fill(at, count - j, -INFINITY), m));
-        v_store(at, e); /* a slab block has room for whole vectors */
-        sum = v_add(sum, e);
+    for (size_t k0 = 0; k0 < count; k0 += KH_KC) {
+        float *at = slab_at(slab, rows, r, k0);
+        const size_t n = least(KH_KC, count - k0);
+        for (size_t j = 0; j < n; j += VL) {
+            const vf e = v_exp(v_sub(v_load_fill(at + j, n - j, -INFINITY), m));
+            v_store(at + j, e); /* a slab block has room for whole vectors */
+            sum = v_add(sum, e);
+        }
     }
     return sum_of_lanes(sum);
 }
@@ -85,8 +87,8 @@ static void attention(const kh_attention_args *args, size_t image, size_t head, 
     const size_t stride = 3 * dim;
     const float *q = args->qkv + image * tokens * stride + head * hd;
     const size_t key_panels = kh_ceil_div(tokens, NR), value_panels = kh_ceil_div(hd, NR);
-    float *c = scratch;                                   /* [MR][NR] */
-    float *keys = c + MR * NR;                            /* [key_panels][hd][NR] */
+    float *c = scratch;                                   /* [MR][KH_LDA] */
+    float *keys = c + MR * KH_LDA;                        /* [key_panels][hd][NR] */
     float *values = keys + key_panels * hd * NR;          /* [value_panels][tokens][NR] */
     float *queries = values + value_panels * tokens * NR; /* slab of MR rows */
     float *scores = queries + kh_slab_floats(MR, hd);     /* slab of MR rows */
@@ -109,12 +111,12 @@ static void attention(const kh_attention_args *args, size_t image, size_t head, 
                 copy_scaled(scores, MR, r, inverse[r], args->pattern + at + r * tokens, tokens);
         }
         for (size_t d = 0; d < hd; d += NR) {
-            multiply_tile(rows, vectors(hd - d), tokens, scores, MR, 0, values + d * tokens, c, NR);
+            multiply_tile(rows, vectors(hd - d), tokens, scores, MR, 0, values + d * tokens, c);
             for (size_t r = 0; r < rows; r++) {
                 float *z = args->z + (image * tokens + range.begin + r) * dim + head * hd + d;
                 const vf scale = v_set1(inverse[r]);
                 for (size_t i = 0; i < least(NR, hd - d); i += VL)
-                    v_store_n(z + i, v_mul(v_load(c + r * NR + i), scale), hd - d - i);
+                    v_store_n(z + i, v_mul(v_load(c + r * KH_LDA + i), scale), hd - d - i);
             }
         }
     }
@@ -133,7 +135,7 @@ static void multiply_transposed(size_t tokens, size_t hd, size_t count, const fl
                 const kh_range range = kh_part(width, t, tiles);
                 col_tiles[range.end - range.begin][vectors(hd - d)](
                     count, block + range.begin, b, sums + (d * tokens + (j0 + range.begin) * NR),
-                    NR, first, b);
+                    first, b);
             }
         }
     }
@@ -183,7 +185,7 @@ static void attention_backward(const kh_attention_backward_args *args, size_t im
     float *dq = args->dqkv + image * tokens * stride + head * hd;
     const size_t wide = kh_ceil_div(tokens, NR) * hd * NR, deep = kh_ceil_div(hd, NR) * NR;
     float *c = scratch;               /* [MR][NR] */
-    float *keys_t = c + MR * NR;      /* transposed panels */
+    float *keys_t = c + MR * KH_LDA;  /* transposed panels */
     float *values_t = keys_t + wide;  /* transposed panels */
     float *keys = values_t + wide;    /* straight panels */
     float *dk = keys + tokens * deep; /* [hd panels][tokens][NR] */
@@ -209,10 +211,10 @@ static void attention_backward(const kh_attention_backward_args *args, size_t im
             score_gradients(rows, tokens, args->scale, a, ds, range.begin);
             for (size_t d = 0; d < hd; d += NR) {
                 multiply_tile(rows, vectors(hd - d), tokens, ds, KH_GROUP, range.begin,
-                              keys + d * tokens, c, NR);
+                              keys + d * tokens, c);
                 for (size_t r = 0; r < rows; r++)
                     for (size_t i = 0; i < least(NR, hd - d); i += VL)
-                        v_store_n(dq + (row + r) * stride + d + i, v_load(c + r * NR + i),
+                        v_store_n(dq + (row + r) * stride + d + i, v_load(c + r * KH_LDA + i),
                                   hd - d - i);
             }
         }

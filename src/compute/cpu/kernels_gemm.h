@@ -8,18 +8,18 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-/* c[r][0..nv*VL) (+)= sum over k < kc of a[r * row_step + k * k_step] * b[k * NR + ...]
+/* c[r * c_step + 0..nv*VL) (+)= sum over k < kc of a[r * row_step + k * k_step] * b[k * NR + ...]
  *
- * height, nv, row_step and k_step are constants after inlining, so the accumulators live in
+ * height, nv and the steps are constants after inlining, so the accumulators live in
  * registers. `ahead` is walked through the second-level cache while we multiply: one cache line for
  * four k; it is the panel that comes next. */
-VEC void tile(const int height, const int nv, const size_t row_step, const size_t k_step, size_t kc,
-              const float *restrict a, const float *restrict b, float *restrict c, size_t ldc,
-              bool first, const float *ahead) {
+VEC void tile(const int height, const int nv, const size_t row_step, const size_t k_step,
+              const size_t c_step, size_t kc, const float *restrict a, const float *restrict b,
+              float *restrict c, bool first, const float *ahead) {
     vf acc[MR][NV];
     UNROLL for (int r = 0; r < height; r++) {
         UNROLL for (int v = 0; v < nv; v++) {
-            acc[r][v] = first ? v_zero() : v_load(c + (size_t)r * ldc + (size_t)(v * VL));
+            acc[r][v] = first ? v_zero() : v_load(c + (size_t)r * c_step + (size_t)(v * VL));
         }
     }
 #define KH_STEP(k)                                                                                 \
@@ -50,36 +50,30 @@ VEC void tile(const int height, const int nv, const size_t row_step, const size_
 #undef KH_STEP
     UNROLL for (int r = 0; r < height; r++) {
         UNROLL for (int v = 0; v < nv; v++)
-            v_store(c + (size_t)r * ldc + (size_t)(v * VL), acc[r][v]);
+            v_store(c + (size_t)r * c_step + (size_t)(v * VL), acc[r][v]);
     }
 }
 
-typedef void tile_fn(size_t kc, const float *a, const float *b, float *c, size_t ldc, bool first,
+typedef void tile_fn(size_t kc, const float *a, const float *b, float *c, bool first,
                      const float *ahead);
 
-/* rows_h_v: rows of A lie KH_LDA apart (a slab); cols_h_v: rows are neighbours and k steps KH_LDA
- * (the transpose of a slab). */
-#define KH_TILES(h)                                                                                \
-    static void rows_##h##_1(size_t kc, const float *a, const float *b, float *c, size_t ldc,      \
-                             bool first, const float *ahead) {                                     \
-        tile(h, 1, KH_LDA, 1, kc, a, b, c, ldc, first, ahead);                                     \
-    }                                                                                              \
-    static void rows_##h##_2(size_t kc, const float *a, const float *b, float *c, size_t ldc,      \
-                             bool first, const float *ahead) {                                     \
-        tile(h, 2, KH_LDA, 1, kc, a, b, c, ldc, first, ahead);                                     \
-    }                                                                                              \
-    static void cols_##h##_1(size_t kc, const float *a, const float *b, float *c, size_t ldc,      \
-                             bool first, const float *ahead) {                                     \
-        tile(h, 1, 1, KH_LDA, kc, a, b, c, ldc, first, ahead);                                     \
-    }                                                                                              \
-    static void cols_##h##_2(size_t kc, const float *a, const float *b, float *c, size_t ldc,      \
-                             bool first, const float *ahead) {                                     \
-        tile(h, 2, 1, KH_LDA, kc, a, b, c, ldc, first, ahead);                                     \
+/* rows_h_v: rows of A lie KH_LDA apart, and so do those of C (slabs). cols_h_v: rows of A are
+ * neighbours and k steps KH_LDA (a slab transposed), rows of C lie NR apart. */
+#define KH_TILE(name, h, v, row_step, k_step, c_step)                                              \
+    static void name(size_t kc, const float *a, const float *b, float *c, bool first,              \
+                     const float *ahead) {                                                         \
+        tile(h, v, row_step, k_step, c_step, kc, a, b, c, first, ahead);                           \
     }
+#define KH_TILES(h)                                                                                \
+    KH_TILE(rows_##h##_1, h, 1, KH_LDA, 1, KH_LDA)                                                 \
+    KH_TILE(rows_##h##_2, h, 2, KH_LDA, 1, KH_LDA)                                                 \
+    KH_TILE(cols_##h##_1, h, 1, 1, KH_LDA, NR)                                                     \
+    KH_TILE(cols_##h##_2, h, 2, 1, KH_LDA, NR)
 #define KH_NAMES(kind, h) [h] = {0, kind##_##h##_1, kind##_##h##_2}
 
 KH_TILES(1)
-KH_TILES(2) KH_TILES(3) KH_TILES(4)
+KH_TILES(2)
+KH_TILES(3) KH_TILES(4)
 #if KH_TILE_ROWS >= 6
     KH_TILES(5) KH_TILES(6)
 #endif
@@ -125,26 +119,10 @@ VEC float *slab_at(float *slab, size_t rows, size_t r, size_t k) {
     return slab + (k / KH_KC * rows + r) * KH_LDA + k % KH_KC;
 }
 
-/* c (+)= slab rows [r, r + height) times a panel, over all k. */
+/* c (a slab row) = slab rows [r, r + height) times a panel, over all k. */
 static void multiply_tile(size_t height, size_t nv, size_t k, float *slab, size_t slab_rows,
-                          size_t r, const float *panel, float *c, size_t ldc) {
+                          size_t r, const float *panel, float *c) {
     for (size_t k0 = 0; k0 < k; k0 += KH_KC)
         row_tiles[height][nv](least(KH_KC, k - k0), slab_at(slab, slab_rows, r, k0),
-                              panel + k0 * NR, c, ldc, k0 == 0, panel + k0 * NR);
-}
-
-/* One block of k for all tiles of a chunk: c[r][0..NR) (+)= slab block times b. The panel block
- * that comes next is fetched meanwhile, each tile its share. */
-static void multiply_block(size_t rows, size_t nv, size_t kc, const float *slab, const float *b,
-                           const float *next, float *c, bool first) {
-    const size_t tiles = kh_ceil_div(rows, MR);
-    const size_t share = kc / 4 * 16; /* floats one tile fetches */
-    const size_t step = tiles > 1 && kc * NR > share ? (kc * NR - share) / (tiles - 1) : 0;
-    const size_t hop = step < share ? step : share;
-    for (size_t t = 0; t < tiles; t++) {
-        const kh_range tile_rows = kh_part(rows, t, tiles);
-        row_tiles[tile_rows.end - tile_rows.begin][nv](kc, slab + tile_rows.begin * KH_LDA, b,
-                                                       c + tile_rows.begin * NR, NR, first,
-                                                       next + t * hop);
-    }
+                              panel + k0 * NR, c, k0 == 0, panel + k0 * NR);
 }

@@ -14,19 +14,24 @@ static void pack_normed_row(float *slab, size_t slab_rows, size_t r, const float
                             const kh_norm *norm) {
     const moments m = moments_of_row(norm, x);
     const vf mean = v_set1(m.mean), inverse = v_set1(1.0f / m.deviation);
-    for (size_t i = 0; i < norm->dim; i += VL) {
-        const size_t n = norm->dim - i;
-        const vf v = normed(norm, v_load_fill(x + i, n, 0.0f), mean, inverse, i, n);
-        v_store_n(slab_at(slab, slab_rows, r, i), v, n);
+    for (size_t k0 = 0; k0 < norm->dim; k0 += KH_KC) {
+        float *to = slab_at(slab, slab_rows, r, k0);
+        const size_t end = least(norm->dim, k0 + KH_KC);
+        for (size_t i = k0; i < end; i += VL) {
+            const vf v = v_load_fill(x + i, end - i, 0.0f);
+            v_store(to + (i - k0), normed(norm, v, mean, inverse, i, end - i));
+        }
     }
 }
 
 static void pack_scaled_row(float *slab, size_t slab_rows, size_t r, const float *x,
                             const float *gamma, size_t count) {
-    for (size_t i = 0; i < count; i += VL) {
-        const size_t n = count - i;
-        const vf v = v_mul(v_load_fill(x + i, n, 0.0f), v_load_fill(gamma + i, n, 0.0f));
-        v_store_n(slab_at(slab, slab_rows, r, i), v, n);
+    for (size_t k0 = 0; k0 < count; k0 += KH_KC) {
+        float *to = slab_at(slab, slab_rows, r, k0);
+        const size_t end = least(count, k0 + KH_KC);
+        for (size_t i = k0; i < end; i += VL)
+            v_store(to + (i - k0), v_mul(v_load_fill(x + i, end - i, 0.0f),
+                                         v_load_fill(gamma + i, end - i, 0.0f)));
     }
 }
 
@@ -59,35 +64,138 @@ static kh_range panel_columns(size_t panel, size_t first, size_t count) {
     return columns;
 }
 
-/* Tile rows r0.. of the output from accumulators c [rows][NR]; `from` is the first column of the
- * panel that is wanted, `o` the output column it becomes, n columns in all. */
-static void finish_rows(const finish *f, size_t r0, size_t rows, const float *c, size_t from,
-                        size_t o, size_t n) {
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < n; i += VL) {
-            const size_t left = n - i, at = (r0 + r) * f->y_stride + o + i;
-            vf u = v_load_fill(c + r * NR + from + i, left, 0.0f);
-            if (f->bias) u = v_add(u, v_load_fill(f->bias + o + i, left, 0.0f));
-            if (f->pre) v_store_n(f->pre + (r0 + r) * f->pre_stride + o + i, u, left);
-            u = v_act(f->act, u);
-            if (f->gamma) u = v_mul(u, v_load_fill(f->gamma + o + i, left, 0.0f));
-            if (f->residual) u = v_add(v_load_fill(f->residual + at, left, 0.0f), u);
-            if (f->slope)
-                u = v_mul(u, v_slope(f->slope, v_load_fill(f->slope_at + at, left, 0.0f)));
-            v_store_n(f->y + at, u, left);
+/* The part of an output that one panel finishes: `from` is the first column of the panel that is
+ * wanted, `o` the output column it becomes, n columns in all; slab row 0 is output row row0. */
+typedef struct panel_end {
+    const finish *f;
+    size_t row0, from, o, n;
+} panel_end;
+
+/* One vector of output row r, column o. */
+VEC void finish_vector(const finish *f, const kh_activation act, const kh_activation slope, vf u,
+                       vf bias, vf gamma, size_t r, size_t o, size_t left) {
+    const size_t at = r * f->y_stride + o;
+    if (f->bias) u = v_add(u, bias);
+    if (f->pre) v_store_n(f->pre + r * f->pre_stride + o, u, left);
+    u = v_act(act, u);
+    if (f->gamma) u = v_mul(u, gamma);
+    if (f->residual) u = v_add(v_load_fill(f->residual + at, left, 0.0f), u);
+    if (slope) u = v_mul(u, v_slope(slope, v_load_fill(f->slope_at + at, left, 0.0f)));
+    v_store_n(f->y + at, u, left);
+}
+
+/* A panel that is wanted in full width, act and slope constants: no decisions inside the loop but
+ * those on pointers that stay in registers. */
+VEC void finish_full(const panel_end *end, kh_range rows, const float *c, const kh_activation act,
+                     const kh_activation slope) {
+    const finish f = *end->f;
+    vf bias[NV], gamma[NV];
+    UNROLL for (size_t v = 0; v < NV; v++) {
+        bias[v] = f.bias ? v_load(f.bias + end->o + v * VL) : v_zero();
+        gamma[v] = f.gamma ? v_load(f.gamma + end->o + v * VL) : v_zero();
+    }
+    for (size_t r = rows.begin; r < rows.end; r++) {
+        UNROLL for (size_t v = 0; v < NV; v++)
+            finish_vector(&f, act, slope, v_load(c + r * KH_LDA + v * VL), bias[v], gamma[v],
+                          end->row0 + r, end->o + v * VL, VL);
+    }
+}
+
+/* Part of a panel: the edge of a matrix or of a range of outputs. */
+static void finish_part(const panel_end *end, kh_range rows, const float *c) {
+    const finish *f = end->f;
+    for (size_t r = rows.begin; r < rows.end; r++)
+        for (size_t i = 0; i < end->n; i += VL) {
+            const size_t left = end->n - i, o = end->o + i;
+            const vf bias = f->bias ? v_load_fill(f->bias + o, left, 0.0f) : v_zero();
+            const vf gamma = f->gamma ? v_load_fill(f->gamma + o, left, 0.0f) : v_zero();
+            const vf u = v_load_fill(c + r * KH_LDA + end->from + i, left, 0.0f);
+            finish_vector(f, f->act, f->slope, u, bias, gamma, end->row0 + r, o, left);
         }
+}
+
+/* Rows [begin, end) of the chunk from their accumulators c [rows][KH_LDA]. */
+static void finish_rows(const panel_end *end, kh_range rows, const float *c) {
+    if (end->n != NR) {
+        finish_part(end, rows, c);
+        return;
+    }
+    switch (end->f->slope) {
+    case KH_ACT_NONE:
+        break;
+    case KH_ACT_GELU:
+        finish_full(end, rows, c, KH_ACT_NONE, KH_ACT_GELU);
+        return;
+    case KH_ACT_GELU_TANH:
+        finish_full(end, rows, c, KH_ACT_NONE, KH_ACT_GELU_TANH);
+        return;
+    case KH_ACT_QUICK_GELU:
+        finish_full(end, rows, c, KH_ACT_NONE, KH_ACT_QUICK_GELU);
+        return;
+    case KH_ACT_SILU:
+        finish_full(end, rows, c, KH_ACT_NONE, KH_ACT_SILU);
+        return;
+    }
+    switch (end->f->act) {
+    case KH_ACT_NONE:
+        finish_full(end, rows, c, KH_ACT_NONE, KH_ACT_NONE);
+        return;
+    case KH_ACT_GELU:
+        finish_full(end, rows, c, KH_ACT_GELU, KH_ACT_NONE);
+        return;
+    case KH_ACT_GELU_TANH:
+        finish_full(end, rows, c, KH_ACT_GELU_TANH, KH_ACT_NONE);
+        return;
+    case KH_ACT_QUICK_GELU:
+        finish_full(end, rows, c, KH_ACT_QUICK_GELU, KH_ACT_NONE);
+        return;
+    case KH_ACT_SILU:
+        finish_full(end, rows, c, KH_ACT_SILU, KH_ACT_NONE);
+        return;
+    }
+}
+
+/* Asks for the lines of y and residual that the tile will touch, while it is multiplied. */
+static void expect_rows(const panel_end *end, kh_range rows) {
+    const finish *f = end->f;
+    for (size_t r = rows.begin; r < rows.end; r++)
+        for (size_t i = 0; i < end->n; i += 16) {
+            const size_t at = (end->row0 + r) * f->y_stride + end->o + i;
+            v_prefetch_write(f->y + at);
+            if (f->residual) v_prefetch_near(f->residual + at);
+        }
+}
+
+/* One block of k for all tiles of a chunk: c [rows][KH_LDA] (+)= slab block times b. The panel
+ * block that comes next is fetched meanwhile, each tile its share. With the last block of k comes
+ * `end`: each tile is finished while it is hot, and its stores drain behind the next tile's
+ * arithmetic. */
+static void multiply_block(size_t rows, size_t nv, size_t kc, const float *slab, const float *b,
+                           const float *next, float *c, bool first, const panel_end *end) {
+    const size_t tiles = kh_ceil_div(rows, MR);
+    const size_t share = kc / 4 * 16; /* floats one tile fetches */
+    const size_t step = tiles > 1 && kc * NR > share ? (kc * NR - share) / (tiles - 1) : 0;
+    const size_t hop = step < share ? step : share;
+    for (size_t t = 0; t < tiles; t++) {
+        const kh_range range = kh_part(rows, t, tiles);
+        if (end) expect_rows(end, range);
+        row_tiles[range.end - range.begin][nv](kc, slab + range.begin * KH_LDA, b,
+                                               c + range.begin * KH_LDA, first, next + t * hop);
+        if (end) finish_rows(end, range, c);
+    }
 }
 
 /* Rows of a slab times panels [panels.begin, panels.end) of B, of which each panel is `depth` rows
  * deep and k0 is the first one used; finishes columns [first, first + count). Row r of the slab is
- * row row0 + r of the outputs. c: [rows][NR] scratch. */
+ * row row0 + r of the outputs. c: scratch, [rows][KH_LDA]. */
 static void multiply_panels(const finish *f, size_t row0, size_t rows, const float *slab, size_t k,
                             const float *b, size_t depth, size_t k0, kh_range panels, size_t first,
                             size_t count, float *c) {
     for (size_t panel = panels.begin; panel < panels.end; panel++) {
         const kh_range columns = panel_columns(panel, first, count);
         if (columns.begin >= columns.end) continue;
-        const size_t from = columns.begin - panel * NR;
+        const panel_end end = {f, row0, columns.begin - panel * NR, columns.begin - first,
+                               columns.end - columns.begin};
         const float *rows_of_b = b + (panel * depth + k0) * NR;
         for (size_t kk = 0; kk < k; kk += KH_KC) {
             const size_t kc = least(KH_KC, k - kk);
@@ -97,9 +205,9 @@ static void multiply_panels(const finish *f, size_t row0, size_t rows, const flo
                                 : last_panel ? here
                                              : rows_of_b + depth * NR;
             multiply_block(rows, vectors(columns.end - panel * NR), kc,
-                           slab + kk / KH_KC * rows * KH_LDA, here, next, c, kk == 0);
+                           slab + kk / KH_KC * rows * KH_LDA, here, next, c, kk == 0,
+                           last_block ? &end : NULL);
         }
-        finish_rows(f, row0, rows, c, from, columns.begin - first, columns.end - columns.begin);
     }
 }
 
@@ -110,7 +218,7 @@ static void linear(const kh_linear_args *args, kh_range rows, kh_range panels, b
     const kh_weight *w = args->w;
     const size_t outs = args->outs ? args->outs : w->outs - args->first_out;
     const size_t count = rows.end - rows.begin;
-    float *c = scratch, *slab = c + KH_CHUNK * KH_NR_MAX;
+    float *c = scratch, *slab = c + count * KH_LDA;
     for (size_t r = 0; r < count; r++) {
         const float *x = args->x + (rows.begin + r) * args->x_stride;
         if (args->norm)
@@ -137,7 +245,7 @@ static void linear_backward(const kh_linear_backward_args *args, kh_range rows, 
     const kh_weight *w = args->w;
     const size_t outs = args->outs ? args->outs : w->outs - args->first_out;
     const size_t count = rows.end - rows.begin;
-    float *c = scratch, *slab = c + KH_CHUNK * KH_NR_MAX;
+    float *c = scratch, *slab = c + count * KH_LDA;
     for (size_t r = 0; r < count; r++) {
         const float *dy = args->dy + (rows.begin + r) * args->dy_stride;
         if (args->gamma)
@@ -174,11 +282,11 @@ static void mlp(const kh_mlp_args *args, kh_range range, float *scratch) {
     const kh_weight *fc1 = args->fc1, *fc2 = args->fc2;
     const size_t dim = fc1->ins, neurons = fc2->ins, rows = range.end - range.begin;
     const size_t out_panels = kh_ceil_div(dim, NR);
-    float *c = scratch;                            /* [rows][NR] */
-    float *sums = c + KH_CHUNK * KH_NR_MAX;        /* fc2: [out_panels][rows][NR] */
-    float *hidden = sums + out_panels * rows * NR; /* one slab block */
-    float *values = hidden + rows * KH_LDA;        /* gated: another */
-    float *slab = values + rows * KH_LDA;
+    float *c = scratch;                             /* one slab block */
+    float *hidden = c + rows * KH_LDA;              /* one slab block */
+    float *values = hidden + rows * KH_LDA;         /* one slab block, only if gated */
+    float *slab = values + rows * KH_LDA;           /* x, dim columns */
+    float *sums = slab + kh_slab_floats(rows, dim); /* of fc2, dim columns */
     for (size_t r = 0; r < rows; r++) {
         const float *x = args->x + (range.begin + r) * dim;
         if (args->norm)
@@ -188,8 +296,14 @@ static void mlp(const kh_mlp_args *args, kh_range range, float *scratch) {
         if (args->norm_out)
             unpack_row(slab, rows, r, args->norm_out + (range.begin + r) * dim, dim);
     }
+    const finish f = {.bias = fc2->bias,
+                      .gamma = args->gamma,
+                      .residual = args->residual,
+                      .y = args->y,
+                      .y_stride = dim};
     for (size_t n0 = 0; n0 < neurons; n0 += KH_KC) {
         const size_t count = least(KH_KC, neurons - n0);
+        const float *after = fc1->forward + (n0 + count) / NR * dim * NR; /* what fc1 needs next */
         hidden_columns(args, range.begin, rows, slab, n0, count, args->act, hidden, c);
         if (args->gated) {
             hidden_columns(args, range.begin, rows, slab, neurons + n0, count, KH_ACT_NONE, values,
@@ -205,17 +319,11 @@ static void mlp(const kh_mlp_args *args, kh_range range, float *scratch) {
                    count * sizeof(float));
         for (size_t panel = 0; panel < out_panels; panel++) {
             const float *b = fc2->forward + (panel * neurons + n0) * NR;
-            const float *next = panel + 1 < out_panels ? b + neurons * NR : b;
+            const float *next = panel + 1 < out_panels ? b + neurons * NR : after;
+            const panel_end end = {&f, range.begin, 0, panel * NR, least(NR, dim - panel * NR)};
             multiply_block(rows, vectors(dim - panel * NR), count, hidden, b, next,
-                           sums + panel * rows * NR, n0 == 0);
+                           slab_at(sums, rows, 0, panel * NR), n0 == 0,
+                           n0 + count == neurons ? &end : NULL);
         }
     }
-    const finish f = {.bias = fc2->bias,
-                      .gamma = args->gamma,
-                      .residual = args->residual,
-                      .y = args->y,
-                      .y_stride = dim};
-    for (size_t panel = 0; panel < out_panels; panel++)
-        finish_rows(&f, range.begin, rows, sums + panel * rows * NR, 0, panel * NR,
-                    least(NR, dim - panel * NR));
 }

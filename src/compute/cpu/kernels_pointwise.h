@@ -128,6 +128,15 @@ VEC float sum_of_lanes(vf v) {
     return lanes[0];
 }
 
+VEC float highest_of_lanes(vf v) {
+    float lanes[VL];
+    v_store(lanes, v);
+    for (int width = VL / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            lanes[i] = lanes[i + width] > lanes[i] ? lanes[i + width] : lanes[i];
+    return lanes[0];
+}
+
 typedef struct moments {
     float mean, deviation; /* deviation: sqrt(var + eps) */
 } moments;

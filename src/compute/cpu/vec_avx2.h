@@ -93,3 +93,6 @@ VEC void v_prefetch_near(const float *p) {
 VEC void v_prefetch_far(const float *p) {
     _mm_prefetch((const char *)p, _MM_HINT_T1);
 }
+VEC void v_prefetch_write(const float *p) {
+    __builtin_prefetch(p, 1, 3);
+}

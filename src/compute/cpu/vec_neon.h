@@ -85,3 +85,6 @@ VEC void v_prefetch_near(const float *p) {
 VEC void v_prefetch_far(const float *p) {
     __builtin_prefetch(p, 0, 2);
 }
+VEC void v_prefetch_write(const float *p) {
+    __builtin_prefetch(p, 1, 3);
+}

@@ -83,10 +83,8 @@ static void pack_backward_panel(void *arg, size_t panel, size_t worker) {
 /* Scratch for the chunk of any op on this weight: both directions, alone or as half of an MLP. */
 static bool reserve_for(kh_ctx *ctx, const kh_weight *weight) {
     const size_t widest = weight->outs > weight->ins ? weight->outs : weight->ins;
-    const size_t slab = kh_slab_floats(KH_CHUNK, widest);
-    const size_t sums = KH_CHUNK * (weight->outs + KH_NR_MAX);
-    const size_t small = KH_CHUNK * KH_NR_MAX + 2 * KH_CHUNK * KH_LDA;
-    return kh_ctx_reserve(ctx, slab + sums + small);
+    const size_t slab = kh_slab_floats(KH_CHUNK, widest + KH_NR_MAX);
+    return kh_ctx_reserve(ctx, 2 * slab + 3 * KH_CHUNK * KH_LDA);
 }
 
 kh_weight *kh_cpu_pack(kh_ctx *ctx, const float *weight, const float *bias, size_t outs, size_t ins,
