@@ -49,8 +49,7 @@ kh_status kh_config_check(const kh_config *c, kh_error *err) {
                        c->classes, c->label_offset);
     if (c->registers > 64)
         return kh_fail(err, KH_E_LIMIT, "%zu register tokens, expected at most 64", c->registers);
-    const size_t tokens =
-        kh_config_prefix(c) + (c->height / c->patch) * (c->width / c->patch);
+    const size_t tokens = kh_config_prefix(c) + (c->height / c->patch) * (c->width / c->patch);
     if (tokens > 65536)
         return kh_fail(err, KH_E_LIMIT, "%zu tokens, expected at most 65536", tokens);
     if (!(c->eps > 0 && c->eps < 1))
@@ -103,7 +102,8 @@ static void add_similar(kh_text *text, const char *name) {
     for (size_t i = 0; i < kh_registry_count(); i++) {
         const char *known = kh_registry_get(i)->name;
         size_t same = 0;
-        while (name[same] && name[same] == known[same]) same++;
+        while (name[same] && name[same] == known[same])
+            same++;
         if (same > best) best = same;
     }
     if (best < 4) return;
@@ -129,7 +129,8 @@ kh_status kh_config_registered(const char *architecture, kh_config *out, kh_erro
         add_similar(&similar, architecture);
         const kh_status status = kh_fail(
             err, KH_E_UNSUPPORTED,
-            "unknown architecture '%s': its head count, norm epsilon, activation and pooling cannot "
+            "unknown architecture '%s': its head count, norm epsilon, activation and pooling "
+            "cannot "
             "be read off the weights. Name a registered one with the same block (--arch), and give "
             "num_heads, act_layer, global_pool and sizes in config.json's model_args%s; %s",
             shown, similar.data ? similar.data : "", KH_SUPPORTED_FAMILIES);
@@ -163,9 +164,15 @@ kh_status kh_config_registered(const char *architecture, kh_config *out, kh_erro
         .preprocess = kh_preprocess_default(),
     };
     switch (f->pool) {
-    case KH_GLOBAL_TOKEN: c.pool = f->distill_token ? KH_POOL_DISTILL : KH_POOL_TOKEN; break;
-    case KH_GLOBAL_AVG: c.pool = f->norm_before_avg ? KH_POOL_AVG : KH_POOL_AVG_FC; break;
-    case KH_GLOBAL_MAP: c.pool = KH_POOL_MAP; break;
+    case KH_GLOBAL_TOKEN:
+        c.pool = f->distill_token ? KH_POOL_DISTILL : KH_POOL_TOKEN;
+        break;
+    case KH_GLOBAL_AVG:
+        c.pool = f->norm_before_avg ? KH_POOL_AVG : KH_POOL_AVG_FC;
+        break;
+    case KH_GLOBAL_MAP:
+        c.pool = KH_POOL_MAP;
+        break;
     }
     (void)snprintf(c.layout, sizeof c.layout, "timm");
     (void)snprintf(c.architecture, sizeof c.architecture, "%s", known->name);

@@ -1,7 +1,8 @@
 /* vit/config.h: what has to be known about a model before a weight is read.
  *
  * A kh_config is filled from the registry and config.json (or from config.json alone in the
- * transformers layout); the tensor table follows from it, and every tensor in the file must agree. */
+ * transformers layout); the tensor table follows from it, and every tensor in the file must agree.
+ */
 #ifndef KH_VIT_CONFIG_H
 #define KH_VIT_CONFIG_H
 
@@ -23,8 +24,8 @@ typedef struct kh_config {
     char layout[24], architecture[96], tag[64], family[48];
 
     size_t dim, blocks, heads;
-    size_t neurons;     /* columns of fc2; 0 until the file's shapes say so */
-    double mlp_ratio;   /* only for weights that come from no file */
+    size_t neurons;   /* columns of fc2; 0 until the file's shapes say so */
+    double mlp_ratio; /* only for weights that come from no file */
     size_t patch;
     size_t height, width; /* image size of the checkpoint */
 

@@ -41,10 +41,11 @@ static kh_status find_type(const json_t *root, const model_type **out, kh_error 
             *out = &types[i];
             return KH_OK;
         }
-    return kh_fail(err, KH_E_UNSUPPORTED,
-                   "unsupported architecture: model_type '%s' (config.json); supported are vit, deit, "
-                   "dinov2, dinov2_with_registers, clip, siglip (docs/models.md)",
-                   kh_shown(name, strlen(name), shown, sizeof shown));
+    return kh_fail(
+        err, KH_E_UNSUPPORTED,
+        "unsupported architecture: model_type '%s' (config.json); supported are vit, deit, "
+        "dinov2, dinov2_with_registers, clip, siglip (docs/models.md)",
+        kh_shown(name, strlen(name), shown, sizeof shown));
 }
 
 static kh_status read_sizes(const json_t *t, const model_type *type, kh_config *c, kh_error *err) {
@@ -102,8 +103,8 @@ static void set_family(const model_type *type, kh_config *c) {
     const bool is_clip = strcmp(type->family, "clip") == 0;
     const bool is_siglip = strcmp(type->family, "siglip") == 0;
     (void)snprintf(c->family, sizeof c->family, "%s%s", type->family,
-                   type->is_dinov2 && c->gated              ? "_giant"
-                   : is_clip && c->act == KH_ACT_QUICK_GELU ? "_quickgelu"
+                   type->is_dinov2 && c->gated               ? "_giant"
+                   : is_clip && c->act == KH_ACT_QUICK_GELU  ? "_quickgelu"
                    : is_siglip && c->act == KH_ACT_GELU_TANH ? "_tanh"
                                                              : "");
     c->class_token = !is_siglip;
@@ -112,8 +113,8 @@ static void set_family(const model_type *type, kh_config *c) {
     c->norm_pre = is_clip;
     c->patch_bias = !is_clip;
     c->pos_has_prefix = c->registers == 0;
-    c->pos_filter = strcmp(type->name, "dinov2_with_registers") == 0 ? KH_POS_CUBIC_ANTIALIAS
-                                                                     : KH_POS_CUBIC;
+    c->pos_filter =
+        strcmp(type->name, "dinov2_with_registers") == 0 ? KH_POS_CUBIC_ANTIALIAS : KH_POS_CUBIC;
     c->pos_must_fit = true;
     c->prefer_crop = type->is_dinov2;
     c->names = type->names;
@@ -125,8 +126,10 @@ static kh_status count_classes(const json_t *root, size_t *out, kh_error *err) {
     *out = 2;
     if (labels && !json_is_object(labels))
         return kh_fail(err, KH_E_FORMAT, WHAT ": 'id2label' is not an object");
-    if (labels) *out = json_object_size(labels);
-    else KH_TRY(kh_get_size(root, WHAT, "num_labels", 0, 1000000, out, err));
+    if (labels)
+        *out = json_object_size(labels);
+    else
+        KH_TRY(kh_get_size(root, WHAT, "num_labels", 0, 1000000, out, err));
     if (*out > 1000000) return kh_fail(err, KH_E_LIMIT, WHAT ": %zu classes", *out);
     return KH_OK;
 }
@@ -180,7 +183,8 @@ static kh_status set_preprocess(const json_t *processor, const model_type *type,
             "'%s'",
             type->name);
     kh_preprocess *how = &c->preprocess;
-    if (how->shortest_edge) how->shortest_edge = c->height < c->width ? c->height : c->width;
+    if (how->shortest_edge)
+        how->shortest_edge = c->height < c->width ? c->height : c->width;
     else if (!how->do_crop) {
         how->resize_height = c->height;
         how->resize_width = c->width;
@@ -229,7 +233,9 @@ kh_status kh_config_hf(const json_t *root, const json_t *processor, kh_warner wa
     }
     KH_GO(kh_config_check(&c, err));
 done:
-    if (status) kh_config_clear(&c);
-    else *out = c;
+    if (status)
+        kh_config_clear(&c);
+    else
+        *out = c;
     return status;
 }

@@ -18,10 +18,14 @@ typedef struct timm_pool {
 
 static timm_pool pool_of(const kh_config *c) {
     switch (c->pool) {
-    case KH_POOL_AVG: return (timm_pool){POOL_AVG, 0};
-    case KH_POOL_AVG_FC: return (timm_pool){POOL_AVG, -1};
-    case KH_POOL_MAP: return (timm_pool){POOL_MAP, -1};
-    default: return (timm_pool){POOL_TOKEN, -1};
+    case KH_POOL_AVG:
+        return (timm_pool){POOL_AVG, 0};
+    case KH_POOL_AVG_FC:
+        return (timm_pool){POOL_AVG, -1};
+    case KH_POOL_MAP:
+        return (timm_pool){POOL_MAP, -1};
+    default:
+        return (timm_pool){POOL_TOKEN, -1};
     }
 }
 
@@ -29,9 +33,12 @@ static kh_status read_pool(const json_t *args, timm_pool *pool, kh_error *err) {
     char name[32] = "";
     KH_TRY(kh_get_text(args, "config.json: model_args", "global_pool", name, sizeof name, err));
     if (name[0]) {
-        if (strcmp(name, "token") == 0) pool->kind = POOL_TOKEN;
-        else if (strcmp(name, "avg") == 0) pool->kind = POOL_AVG;
-        else if (strcmp(name, "map") == 0) pool->kind = POOL_MAP;
+        if (strcmp(name, "token") == 0)
+            pool->kind = POOL_TOKEN;
+        else if (strcmp(name, "avg") == 0)
+            pool->kind = POOL_AVG;
+        else if (strcmp(name, "map") == 0)
+            pool->kind = POOL_MAP;
         else {
             char shown[KH_SHOWN_BYTES];
             return kh_fail(err, KH_E_UNSUPPORTED,
@@ -51,11 +58,15 @@ static kh_status set_pool(kh_config *c, timm_pool pool, kh_error *err) {
     const bool fc_norm = pool.fc_norm < 0 ? pool.kind == POOL_AVG : pool.fc_norm;
     if (fc_norm && pool.kind != POOL_AVG)
         return kh_fail(err, KH_E_UNSUPPORTED, "config.json: fc_norm without global_pool avg");
-    if (pool.kind == POOL_AVG) c->pool = fc_norm ? KH_POOL_AVG_FC : KH_POOL_AVG;
-    else if (pool.kind == POOL_MAP) c->pool = KH_POOL_MAP;
-    else c->pool = c->distill_token ? KH_POOL_DISTILL : KH_POOL_TOKEN;
+    if (pool.kind == POOL_AVG)
+        c->pool = fc_norm ? KH_POOL_AVG_FC : KH_POOL_AVG;
+    else if (pool.kind == POOL_MAP)
+        c->pool = KH_POOL_MAP;
+    else
+        c->pool = c->distill_token ? KH_POOL_DISTILL : KH_POOL_TOKEN;
     if (c->pool == KH_POOL_AVG && c->distill_token)
-        return kh_fail(err, KH_E_UNSUPPORTED, "config.json: averaged patches beside a distillation head");
+        return kh_fail(err, KH_E_UNSUPPORTED,
+                       "config.json: averaged patches beside a distillation head");
     return KH_OK;
 }
 
@@ -69,10 +80,12 @@ static kh_status check_fixed(const json_t *args, kh_error *err) {
     KH_TRY(kh_get_bool(args, what, "dynamic_img_pad", &pad, err));
     KH_TRY(kh_get_size(args, what, "in_chans", 1, 1024, &channels, err));
     if (include_prefix)
-        return kh_fail(err, KH_E_UNSUPPORTED, "%s: pool_include_prefix true is not supported", what);
+        return kh_fail(err, KH_E_UNSUPPORTED, "%s: pool_include_prefix true is not supported",
+                       what);
     if (!final_norm)
         return kh_fail(err, KH_E_UNSUPPORTED, "%s: final_norm false is not supported", what);
-    if (pad) return kh_fail(err, KH_E_UNSUPPORTED, "%s: dynamic_img_pad true is not supported", what);
+    if (pad)
+        return kh_fail(err, KH_E_UNSUPPORTED, "%s: dynamic_img_pad true is not supported", what);
     if (channels != 3)
         return kh_fail(err, KH_E_UNSUPPORTED, "%s: in_chans is %zu, only 3 is supported", what,
                        channels);
@@ -86,11 +99,11 @@ static kh_status check_fixed(const json_t *args, kh_error *err) {
 
 static kh_status check_keys(const json_t *args, kh_error *err) {
     static const char *const known[] = {
-        "img_size",   "patch_size",  "in_chans",    "num_classes",         "global_pool",
-        "embed_dim",  "depth",       "num_heads",   "mlp_ratio",           "qkv_bias",
-        "qk_norm",    "proj_bias",   "init_values", "class_token",         "pos_embed",
-        "reg_tokens", "pre_norm",    "final_norm",  "fc_norm",             "pool_include_prefix",
-        "act_layer",  "norm_layer",  "dynamic_img_size", "no_embed_class", "dynamic_img_pad",
+        "img_size",   "patch_size", "in_chans",         "num_classes",    "global_pool",
+        "embed_dim",  "depth",      "num_heads",        "mlp_ratio",      "qkv_bias",
+        "qk_norm",    "proj_bias",  "init_values",      "class_token",    "pos_embed",
+        "reg_tokens", "pre_norm",   "final_norm",       "fc_norm",        "pool_include_prefix",
+        "act_layer",  "norm_layer", "dynamic_img_size", "no_embed_class", "dynamic_img_pad",
     };
     void *at = json_object_iter((json_t *)(uintptr_t)args);
     for (; at; at = json_object_iter_next((json_t *)(uintptr_t)args, at)) {
@@ -118,8 +131,8 @@ static kh_status read_args(const json_t *args, kh_config *c, timm_pool *pool, bo
     size_t patch_width = c->patch;
     KH_TRY(kh_get_size_pair(args, what, "patch_size", 1, 64, &c->patch, &patch_width, err));
     if (patch_width != c->patch)
-        return kh_fail(err, KH_E_UNSUPPORTED, "%s: patches of %zux%zu are not square", what, c->patch,
-                       patch_width);
+        return kh_fail(err, KH_E_UNSUPPORTED, "%s: patches of %zux%zu are not square", what,
+                       c->patch, patch_width);
     KH_TRY(kh_get_size(args, what, "num_classes", 0, 1000000, &c->classes, err));
     KH_TRY(kh_get_size(args, what, "embed_dim", 16, 8192, &c->dim, err));
     KH_TRY(kh_get_size(args, what, "depth", 1, 256, &c->blocks, err));
@@ -190,20 +203,26 @@ static kh_status read_preprocess(const json_t *cfg, kh_preprocess *how, size_t i
     KH_TRY(kh_get_triple(cfg, what, "std", how->std, err));
     for (size_t i = 0; i < 3; i++)
         if (!(how->std[i] > 0))
-            return kh_fail(err, KH_E_LIMIT, "%s: 'std' has %g, expected above 0", what, how->std[i]);
+            return kh_fail(err, KH_E_LIMIT, "%s: 'std' has %g, expected above 0", what,
+                           how->std[i]);
     KH_TRY(kh_get_double(cfg, what, "crop_pct", 0, 16, &how->crop_pct, err));
     if (!(how->crop_pct > 0)) how->crop_pct = 0.875;
     char name[64] = "";
     KH_TRY(kh_get_text(cfg, what, "crop_mode", name, sizeof name, err));
-    if (strcmp(name, "squash") == 0) how->crop = KH_CROP_SQUASH;
-    else if (strcmp(name, "border") == 0) how->crop = KH_CROP_BORDER;
+    if (strcmp(name, "squash") == 0)
+        how->crop = KH_CROP_SQUASH;
+    else if (strcmp(name, "border") == 0)
+        how->crop = KH_CROP_BORDER;
     else if (name[0] && strcmp(name, "center") != 0)
-        kh_warn(warner, "crop_mode '%s' is unknown; timm crops the centre then, and so do we", name);
+        kh_warn(warner, "crop_mode '%s' is unknown; timm crops the centre then, and so do we",
+                name);
     static const struct {
         const char *name;
         kh_filter filter;
-    } filters[] = {{"bilinear", KH_FILTER_BILINEAR}, {"bicubic", KH_FILTER_BICUBIC},
-                   {"lanczos", KH_FILTER_LANCZOS},   {"box", KH_FILTER_BOX},
+    } filters[] = {{"bilinear", KH_FILTER_BILINEAR},
+                   {"bicubic", KH_FILTER_BICUBIC},
+                   {"lanczos", KH_FILTER_LANCZOS},
+                   {"box", KH_FILTER_BOX},
                    {"hamming", KH_FILTER_HAMMING}};
     name[0] = '\0';
     KH_TRY(kh_get_text(cfg, what, "interpolation", name, sizeof name, err));
@@ -239,9 +258,9 @@ static bool is_projection(const kh_config *c) {
 
 static void warn_disagreement(const json_t *root, const kh_config *c, kh_warner warner) {
     const char *pool = json_string_value(kh_get(root, "global_pool"));
-    const char *ours = c->pool == KH_POOL_MAP                                   ? "map"
+    const char *ours = c->pool == KH_POOL_MAP                                ? "map"
                        : c->pool == KH_POOL_AVG || c->pool == KH_POOL_AVG_FC ? "avg"
-                                                                                : "token";
+                                                                             : "token";
     if (pool && pool[0] && strcmp(pool, ours) != 0)
         kh_warn(warner,
                 "config.json says global_pool '%.20s', but the architecture pools by '%s'; timm "
@@ -320,8 +339,9 @@ kh_status kh_config_timm(const json_t *root, const char *architecture, kh_warner
     char name[96], tag[64] = "";
     if (!architecture) architecture = json_string_value(kh_get(root, "architecture"));
     if (!architecture)
-        return kh_fail(err, KH_E_FORMAT, WHAT ": no 'architecture' (timm) and no 'model_type' "
-                                              "(transformers); is this a model's config.json?");
+        return kh_fail(err, KH_E_FORMAT,
+                       WHAT ": no 'architecture' (timm) and no 'model_type' "
+                            "(transformers); is this a model's config.json?");
     KH_TRY(split_name(architecture, name, sizeof name, tag, sizeof tag, err));
     kh_config c;
     KH_TRY(kh_config_registered(name, &c, err));

@@ -1,4 +1,5 @@
-/* DINOv2 with and without registers, and TIPSv2, which has its shape. The giants are gated (SwiGLU). */
+/* DINOv2 with and without registers, and TIPSv2, which has its shape. The giants are gated
+ * (SwiGLU). */
 #include "vit/registry.h"
 
 #define DINOV2                                                                                     \

@@ -1,4 +1,5 @@
-/* Models that average their patches: "gap" (norm, mean) and "reg_gap" (registers; mean, fc_norm). */
+/* Models that average their patches: "gap" (norm, mean) and "reg_gap" (registers; mean, fc_norm).
+ */
 #include "vit/registry.h"
 
 #define GAP .pool = KH_GLOBAL_AVG, .act = KH_ACT_GELU, .eps = 1e-6, .filter = KH_FILTER_BICUBIC

@@ -1,4 +1,5 @@
-/* The plain ViT and its near relatives: augreg, orig, SAM, DINO, MAE, EVA fine-tunes, FlexiViT, rpn. */
+/* The plain ViT and its near relatives: augreg, orig, SAM, DINO, MAE, EVA fine-tunes, FlexiViT,
+ * rpn. */
 #include "vit/registry.h"
 
 #define PLAIN                                                                                      \

@@ -53,6 +53,7 @@ void kh_model_describe(const kh_config *c, kh_model *m) {
     info->preprocess = c->preprocess;
     m->act = c->act;
     m->feature_dim = c->pool == KH_POOL_CLS_AVG ? 2 * c->dim : c->dim;
-    m->pos_rows = info->grid_height * info->grid_width + (c->pos_has_prefix ? info->prefix_tokens : 0);
+    m->pos_rows =
+        info->grid_height * info->grid_width + (c->pos_has_prefix ? info->prefix_tokens : 0);
     info->forward_gflop = 2e-9 * multiply_adds(c, m);
 }

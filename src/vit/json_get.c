@@ -60,7 +60,8 @@ kh_status kh_get_text(const json_t *object, const char *what, const char *key, c
                       size_t room, kh_error *err) {
     const json_t *value = kh_get(object, key);
     if (!value) return KH_OK;
-    if (!json_is_string(value)) return kh_fail(err, KH_E_FORMAT, "%s: '%s' is not a string", what, key);
+    if (!json_is_string(value))
+        return kh_fail(err, KH_E_FORMAT, "%s: '%s' is not a string", what, key);
     const size_t length = json_string_length(value);
     if (length >= room)
         return kh_fail(err, KH_E_LIMIT, "%s: '%s' is %zu bytes long, expected at most %zu", what,

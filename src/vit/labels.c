@@ -59,7 +59,8 @@ kh_status kh_labels_timm(const json_t *names, const json_t *descriptions, size_t
     *out = NULL;
     if (!names || count == 0) return KH_OK;
     if (!json_is_array(names) && !json_is_object(names))
-        return kh_fail(err, KH_E_FORMAT, "config.json: label_names is neither a list nor an object");
+        return kh_fail(err, KH_E_FORMAT,
+                       "config.json: label_names is neither a list nor an object");
     if (descriptions && !json_is_object(descriptions))
         return kh_fail(err, KH_E_FORMAT, "config.json: label_descriptions is not an object");
     if (json_is_array(names) && json_array_size(names) != count)
@@ -72,7 +73,8 @@ kh_status kh_labels_timm(const json_t *names, const json_t *descriptions, size_t
         for (size_t i = 0; i < count; i++) {
             arrays.names[i] = json_string_value(json_array_get(names, i));
             if (!arrays.names[i]) {
-                status = kh_fail(err, KH_E_FORMAT, "config.json: label_names[%zu] is not a string", i);
+                status =
+                    kh_fail(err, KH_E_FORMAT, "config.json: label_names[%zu] is not a string", i);
                 goto done;
             }
         }

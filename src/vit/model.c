@@ -64,8 +64,8 @@ static void resize_preprocess(kh_preprocess *how, size_t height, size_t width) {
         const double down = (double)height / (double)how->height;
         const double across = (double)width / (double)how->width;
         if (how->shortest_edge)
-            how->shortest_edge = (size_t)lround((double)how->shortest_edge *
-                                                (down > across ? down : across));
+            how->shortest_edge =
+                (size_t)lround((double)how->shortest_edge * (down > across ? down : across));
         how->resize_height = (size_t)lround((double)how->resize_height * down);
         how->resize_width = (size_t)lround((double)how->resize_width * across);
         how->crop_height = height;
@@ -86,8 +86,9 @@ static kh_status choose_size(kh_config *c, const kh_model_options *o, kh_grid *f
     }
     const bool is_own = height == c->height && width == c->width;
     if (!is_own && (height % c->patch || width % c->patch))
-        return kh_fail(err, KH_E_SHAPE, "input size %zux%zu is not a multiple of the patch size %zu",
-                       height, width, c->patch);
+        return kh_fail(err, KH_E_SHAPE,
+                       "input size %zux%zu is not a multiple of the patch size %zu", height, width,
+                       c->patch);
     if (height != c->preprocess.height || width != c->preprocess.width) {
         if (!is_asked)
             return kh_fail(err, KH_E_SHAPE,
@@ -147,7 +148,8 @@ static kh_status apply_activation(kh_config *c, const kh_model_options *o, kh_wa
     return KH_OK;
 }
 
-/* Names of the classes: the caller's file, the checkpoint's own, ImageNet's for 1000, or numbers. */
+/* Names of the classes: the caller's file, the checkpoint's own, ImageNet's for 1000, or numbers.
+ */
 static kh_status choose_classes(kh_config *c, const kh_model_options *o, const kh_limits *limits,
                                 kh_classes **out, kh_error *err) {
     *out = NULL;
@@ -187,11 +189,12 @@ static kh_status grid_of_rows(const kh_config *c, size_t rows, size_t prefix, kh
     const size_t patches = rows > prefix ? rows - prefix : 0;
     const size_t side = (size_t)lround(sqrt((double)patches));
     if (c->pos_must_fit || side == 0 || side * side != patches)
-        return kh_fail(err, KH_E_SHAPE,
-                       "the position embedding has %zu rows; a grid of %zux%zu patches with %zu rows "
-                       "in front needs %zu",
-                       rows, configured.height, configured.width, prefix,
-                       prefix + configured.height * configured.width);
+        return kh_fail(
+            err, KH_E_SHAPE,
+            "the position embedding has %zu rows; a grid of %zux%zu patches with %zu rows "
+            "in front needs %zu",
+            rows, configured.height, configured.width, prefix,
+            prefix + configured.height * configured.width);
     *out = (kh_grid){side, side};
     return KH_OK;
 }
@@ -214,8 +217,10 @@ static kh_status place_positions(kh_model *m, const kh_config *c, const float *r
         rows = resampled;
     }
     m->pos = m->backend->alloc(m->home, count);
-    if (m->pos) m->backend->upload(m->home, m->pos, rows, count);
-    else status = kh_fail(err, KH_E_MEMORY, "no memory for the position embedding");
+    if (m->pos)
+        m->backend->upload(m->home, m->pos, rows, count);
+    else
+        status = kh_fail(err, KH_E_MEMORY, "no memory for the position embedding");
 done:
     kh_free(resampled);
     return status;
@@ -237,7 +242,8 @@ static kh_status load_positions(kh_model *m, const kh_config *c, const kh_source
     KH_GO(kh_sources_read(s, m->table, m->table->pos, 0, rows, s->pos_rows * dim, err));
     if (s->class_position) {
         m->backend->download(m->home, token, m->prefix, dim);
-        for (size_t d = 0; d < dim; d++) token[d] += rows[d];
+        for (size_t d = 0; d < dim; d++)
+            token[d] += rows[d];
         m->backend->upload(m->home, m->prefix, token, dim);
         KH_GO(place_positions(m, c, rows + dim, from, 0, err));
     } else {
@@ -281,7 +287,8 @@ static kh_status make_model(kh_ctx *ctx, const kh_config *c, kh_model **out, kh_
         kh_model_close(m);
         return status;
     }
-    for (size_t i = 0; i < m->table->count; i++) m->info.parameters += m->table->items[i].count;
+    for (size_t i = 0; i < m->table->count; i++)
+        m->info.parameters += m->table->items[i].count;
     *out = m;
     return KH_OK;
 }
@@ -305,11 +312,14 @@ static kh_status load_random(kh_ctx *ctx, const kh_model_source *source, kh_conf
     KH_GO(kh_model_fill(m, &fill, err));
     KH_GO(kh_random_fetch(&weights, m->table->pos, pos, count, err));
     KH_GO(place_positions(m, c, pos, (kh_grid){m->info.grid_height, m->info.grid_width}, 0, err));
-    (void)snprintf(m->info.tag, sizeof m->info.tag, "random@%llu", (unsigned long long)source->seed);
+    (void)snprintf(m->info.tag, sizeof m->info.tag, "random@%llu",
+                   (unsigned long long)source->seed);
 done:
     kh_free(pos);
-    if (status) kh_model_close(m);
-    else *out = m;
+    if (status)
+        kh_model_close(m);
+    else
+        *out = m;
     return status;
 }
 
@@ -333,40 +343,47 @@ static kh_status load_file(kh_ctx *ctx, const kh_model_source *source, kh_config
 done:
     kh_sources_clear(&sources);
     kh_tensors_close(tensors);
-    if (status) kh_model_close(m);
-    else *out = m;
+    if (status)
+        kh_model_close(m);
+    else
+        *out = m;
     return status;
 }
 
 /* ---- public ---------------------------------------------------------------------------------- */
 
-static kh_status open_source(kh_ctx *ctx, const kh_model_source *source,
-                             const kh_model_options *o, kh_warner warner, kh_model **out,
-                             kh_error *err) {
+static kh_status open_source(kh_ctx *ctx, const kh_model_source *source, const kh_model_options *o,
+                             kh_warner warner, kh_model **out, kh_error *err) {
     const kh_limits limits = o->limits ? *o->limits : kh_limits_default();
     const kh_fill progress = {.progress = o->progress, .progress_user = o->progress_user};
     kh_config c = {0};
     kh_grid configured = {0, 0};
     kh_model *m = NULL;
     kh_status status;
-    if (source->folder) KH_GO(config_of_folder(source->folder, o, warner, &limits, &c, err));
-    else KH_GO(kh_config_registered(source->architecture, &c, err));
+    if (source->folder)
+        KH_GO(config_of_folder(source->folder, o, warner, &limits, &c, err));
+    else
+        KH_GO(kh_config_registered(source->architecture, &c, err));
     if (source->is_random && !source->folder && c.classes == 0 &&
         (c.pool == KH_POOL_TOKEN || c.pool == KH_POOL_AVG_FC))
         c.classes = 1000; /* something to rank against, as timm's create_model has by default */
     KH_GO(apply_activation(&c, o, warner, err));
     KH_GO(choose_size(&c, o, &configured, err));
     KH_GO(apply_preset(&c, source->folder, o, &limits, err));
-    if (source->is_random) KH_GO(load_random(ctx, source, &c, &progress, &m, err));
-    else KH_GO(load_file(ctx, source, &c, configured, &limits, &progress, &m, err));
+    if (source->is_random)
+        KH_GO(load_random(ctx, source, &c, &progress, &m, err));
+    else
+        KH_GO(load_file(ctx, source, &c, configured, &limits, &progress, &m, err));
     KH_GO(prepare_map_pool(m, err));
     KH_GO(choose_classes(&c, o, &limits, &m->classes, err));
     const char *where = source->folder ? source->folder : source->architecture;
     kh_shown(where, strlen(where), m->info.source, sizeof m->info.source);
 done:
     kh_config_clear(&c);
-    if (status) kh_model_close(m);
-    else *out = m;
+    if (status)
+        kh_model_close(m);
+    else
+        *out = m;
     return status;
 }
 
@@ -408,12 +425,12 @@ const kh_classes *kh_model_classes(const kh_model *model) {
     return model->classes;
 }
 
-bool kh_model_tensor_shape(const kh_model *model, const char *name, size_t *rank,
-                           size_t shape[8]) {
+bool kh_model_tensor_shape(const kh_model *model, const char *name, size_t *rank, size_t shape[8]) {
     const kh_parameter *p = kh_table_find(model->table, name);
     if (!p) return false;
     *rank = p->rank;
-    for (size_t i = 0; i < p->rank; i++) shape[i] = p->shape[i];
+    for (size_t i = 0; i < p->rank; i++)
+        shape[i] = p->shape[i];
     return true;
 }
 
@@ -430,15 +447,21 @@ kh_status kh_model_tensor_read(const kh_model *model, const char *name, float *o
                        count);
     const kh_backend *backend = model->backend;
     switch (p->place) {
-    case KH_PLACE_WEIGHT: backend->unpack(model->home, *p->weight, 0, p->shape[0], out); break;
-    case KH_PLACE_BIAS: backend->unpack_bias(model->home, *p->weight, out); break;
+    case KH_PLACE_WEIGHT:
+        backend->unpack(model->home, *p->weight, 0, p->shape[0], out);
+        break;
+    case KH_PLACE_BIAS:
+        backend->unpack_bias(model->home, *p->weight, out);
+        break;
     case KH_PLACE_VECTOR:
         backend->download(model->home, out, p->vector ? *p->vector : *p->norm_vector, count);
         break;
     case KH_PLACE_PREFIX:
         backend->download(model->home, out, model->prefix + p->first_row * model->info.dim, count);
         break;
-    case KH_PLACE_POS: backend->download(model->home, out, model->pos, count); break;
+    case KH_PLACE_POS:
+        backend->download(model->home, out, model->pos, count);
+        break;
     }
     return KH_OK;
 }
@@ -455,7 +478,8 @@ static kh_status pack_backward(kh_model *m, kh_weight *const *weights, size_t co
                                kh_error *err) {
     for (size_t i = 0; i < count; i++)
         if (weights[i] && !m->backend->pack_backward(m->home, weights[i]))
-            return kh_fail(err, KH_E_MEMORY, "no memory for the backward pass's copy of the weights");
+            return kh_fail(err, KH_E_MEMORY,
+                           "no memory for the backward pass's copy of the weights");
     return KH_OK;
 }
 

@@ -1,5 +1,5 @@
-/* Weights without a file: the same on every machine, so that goldens of full-size models need not be
- * stored and every architecture can be tried. */
+/* Weights without a file: the same on every machine, so that goldens of full-size models need not
+ * be stored and every architecture can be tried. */
 #include "base/rng.h"
 #include "base/text.h"
 #include "vit/load.h"

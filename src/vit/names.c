@@ -29,7 +29,8 @@ static bool match_rule(const char *pattern, const char *name, binding *out) {
         }
         if (*pattern == '#') {
             out->number = name;
-            while (*name >= '0' && *name <= '9') name++;
+            while (*name >= '0' && *name <= '9')
+                name++;
             out->number_length = (size_t)(name - out->number);
             if (!out->number_length) return false;
             continue;
@@ -115,7 +116,8 @@ static bool find_prefix(const kh_tensors *tensors, const kh_name_scheme *scheme,
     return false;
 }
 
-/* ---- what we know we cannot compute ----------------------------------------------------------- */
+/* ---- what we know we cannot compute -----------------------------------------------------------
+ */
 
 static const struct {
     const char *piece, *reason;
@@ -144,10 +146,10 @@ static kh_status refuse_known(const kh_tensors *tensors, const kh_config *config
         for (size_t k = 0; k < sizeof evidence / sizeof evidence[0]; k++) {
             if (!strstr(name, evidence[k].piece)) continue;
             char shown[KH_SHOWN_BYTES];
-            return kh_fail(err, KH_E_UNSUPPORTED, "unsupported architecture: %s (%s: tensor '%s'); %s",
-                           config->architecture, evidence[k].reason,
-                           kh_shown(name, strlen(name), shown, sizeof shown),
-                           KH_SUPPORTED_FAMILIES);
+            return kh_fail(
+                err, KH_E_UNSUPPORTED, "unsupported architecture: %s (%s: tensor '%s'); %s",
+                config->architecture, evidence[k].reason,
+                kh_shown(name, strlen(name), shown, sizeof shown), KH_SUPPORTED_FAMILIES);
         }
     }
     return KH_OK;
@@ -170,8 +172,8 @@ kh_status kh_sources_open(const kh_tensors *tensors, const kh_config *config, kh
     char shown[KH_SHOWN_BYTES];
     if (strange)
         return kh_fail(err, KH_E_UNSUPPORTED,
-                       "tensor '%s' stands behind a prefix that is not known", kh_shown(strange,
-                       strlen(strange), shown, sizeof shown));
+                       "tensor '%s' stands behind a prefix that is not known",
+                       kh_shown(strange, strlen(strange), shown, sizeof shown));
     const char *wanted = config->names ? config->names->label : "timm (or OpenAI CLIP)";
     const kh_name_scheme *const *others = config->names ? by_probe : foreign;
     for (size_t i = 0; i < 2; i++)
@@ -248,8 +250,8 @@ kh_status kh_sources_measure(kh_sources *s, kh_config *config, kh_error *err) {
     const kh_tensor_info *info = &source.file[0];
     if (info->rank < 2 || info->rank > 3 || info->shape[info->rank - 2] < 1 ||
         info->shape[info->rank - 2] > 65536 + 128)
-        return kh_fail(err, KH_E_SHAPE, "the position embedding has rank %zu and is no table of rows",
-                       info->rank);
+        return kh_fail(err, KH_E_SHAPE,
+                       "the position embedding has rank %zu and is no table of rows", info->rank);
     s->pos_rows = info->shape[info->rank - 2];
     /* DINOv2 with registers: a row for the class token, none for the registers. timm's form adds
      * that row to the class token. */
@@ -314,16 +316,23 @@ static void wanted_shape(const kh_sources *s, const kh_config *config, const kh_
         kh_starts_with(p->name, "head_dist."))
         shape[0] += config->label_offset;
     switch (source->kind) {
-    case KH_RULE_PLAIN: shape[first] /= source->parts; break;
-    case KH_RULE_FIRST: shape[first] *= 3; break;
-    case KH_RULE_REST: shape[first] = shape[first] / 2 * 3; break;
+    case KH_RULE_PLAIN:
+        shape[first] /= source->parts;
+        break;
+    case KH_RULE_FIRST:
+        shape[first] *= 3;
+        break;
+    case KH_RULE_REST:
+        shape[first] = shape[first] / 2 * 3;
+        break;
     case KH_RULE_TRANSPOSE: {
         const size_t outs = shape[0];
         shape[0] = shape[1];
         shape[1] = outs;
         break;
     }
-    case KH_RULE_ZERO: break;
+    case KH_RULE_ZERO:
+        break;
     }
 }
 
@@ -376,12 +385,14 @@ static int by_name(const void *a, const void *b) {
 static kh_status list_unexpected(const kh_sources *s, const kh_config *config, name_list *list,
                                  kh_error *err) {
     size_t used_count = 0;
-    for (size_t i = 0; i < s->count; i++) used_count += s->items[i].parts;
+    for (size_t i = 0; i < s->count; i++)
+        used_count += s->items[i].parts;
     const char **used = kh_calloc(used_count + 1, sizeof *used);
     if (!used) return kh_fail(err, KH_E_MEMORY, "no memory for %zu names", used_count);
     size_t at = 0;
     for (size_t i = 0; i < s->count; i++)
-        for (size_t k = 0; k < s->items[i].parts; k++) used[at++] = s->items[i].file[k].name;
+        for (size_t k = 0; k < s->items[i].parts; k++)
+            used[at++] = s->items[i].file[k].name;
     qsort((void *)used, used_count, sizeof *used, by_name);
     for (size_t i = 0; i < kh_tensors_count(s->tensors); i++) {
         const char *name = kh_tensors_get(s->tensors, i).name;
@@ -452,7 +463,8 @@ static kh_status read_piece(const kh_sources *s, const kh_tensor_info *info, siz
                             float *out, size_t count, kh_error *err) {
     float *whole = kh_alloc_floats(info->count);
     if (!whole) return kh_fail(err, KH_E_MEMORY, "no memory for tensor '%s'", info->name);
-    const kh_status status = kh_tensors_read(s->tensors, info->name, false, whole, info->count, err);
+    const kh_status status =
+        kh_tensors_read(s->tensors, info->name, false, whole, info->count, err);
     if (!status) memcpy(out, whole + begin, count * sizeof *out);
     kh_free(whole);
     return status;
@@ -462,11 +474,13 @@ static kh_status read_transposed(const kh_sources *s, const kh_tensor_info *info
                                  float *out, size_t count, kh_error *err) {
     float *whole = kh_alloc_floats(info->count);
     if (!whole) return kh_fail(err, KH_E_MEMORY, "no memory for tensor '%s'", info->name);
-    const kh_status status = kh_tensors_read(s->tensors, info->name, false, whole, info->count, err);
+    const kh_status status =
+        kh_tensors_read(s->tensors, info->name, false, whole, info->count, err);
     const size_t ins = info->shape[0], stored = info->shape[1], outs = count / ins;
     if (!status)
         for (size_t o = 0; o < outs; o++)
-            for (size_t i = 0; i < ins; i++) out[o * ins + i] = whole[i * stored + o + skip_rows];
+            for (size_t i = 0; i < ins; i++)
+                out[o * ins + i] = whole[i * stored + o + skip_rows];
     kh_free(whole);
     return status;
 }
@@ -477,11 +491,17 @@ kh_status kh_sources_read(const kh_sources *s, const kh_tensor_table *table, siz
     const kh_parameter *p = &table->items[index];
     const kh_tensor_info *info = &source->file[0];
     switch (source->kind) {
-    case KH_RULE_ZERO: memset(out, 0, count * sizeof *out); return KH_OK;
-    case KH_RULE_TRANSPOSE: return read_transposed(s, info, skip_rows, out, count, err);
-    case KH_RULE_FIRST: return read_piece(s, info, 0, out, count, err);
-    case KH_RULE_REST: return read_piece(s, info, info->count / 3, out, count, err);
-    case KH_RULE_PLAIN: break;
+    case KH_RULE_ZERO:
+        memset(out, 0, count * sizeof *out);
+        return KH_OK;
+    case KH_RULE_TRANSPOSE:
+        return read_transposed(s, info, skip_rows, out, count, err);
+    case KH_RULE_FIRST:
+        return read_piece(s, info, 0, out, count, err);
+    case KH_RULE_REST:
+        return read_piece(s, info, info->count / 3, out, count, err);
+    case KH_RULE_PLAIN:
+        break;
     }
     if (skip_rows && p->place != KH_PLACE_POS) {
         const size_t row = p->count / p->shape[0];

@@ -1,8 +1,8 @@
 /* vit/names.h: where the tensors of a model are in a file, whatever the file calls them.
  *
- * A scheme is a table of rules, timm name -> name(s) in the file. '#' stands for the block's number.
- * The names of a file's tensors either all find their rule or the file is refused: that is what
- * notices an architecture we would compute wrongly. */
+ * A scheme is a table of rules, timm name -> name(s) in the file. '#' stands for the block's
+ * number. The names of a file's tensors either all find their rule or the file is refused: that is
+ * what notices an architecture we would compute wrongly. */
 #ifndef KH_VIT_NAMES_H
 #define KH_VIT_NAMES_H
 
@@ -26,7 +26,7 @@ typedef struct kh_name_rule {
 
 struct kh_name_scheme {
     const char *label;
-    const char *probe;           /* a tensor every such file has: what stands before it is the prefix */
+    const char *probe; /* a tensor every such file has: what stands before it is the prefix */
     const char *const *prefixes; /* inner prefixes, ends with NULL; "" must be listed */
     const kh_name_rule *rules;   /* ends with timm NULL; more specific rules first */
     bool other_towers;           /* names outside the prefix belong to a text tower: ignored */
@@ -47,7 +47,7 @@ typedef struct kh_sources {
     const kh_tensors *tensors;
     const kh_name_scheme *scheme;
     char outer[64], prefix[128]; /* prefix begins with outer */
-    kh_source *items; /* one per parameter of the table */
+    kh_source *items;            /* one per parameter of the table */
     size_t count;
     size_t pos_rows;     /* rows of the file's position embedding */
     bool class_position; /* row 0 belongs to the class token though the model wants none: add it */

@@ -10,8 +10,11 @@ static const char *const vit_prefixes[] = {"vit.", "deit.", "", NULL};
      false,                                                                                        \
      {"encoder.layer.#.attention.attention.query.*", "encoder.layer.#.attention.attention.key.*",  \
       "encoder.layer.#.attention.attention.value.*"}},                                             \
-        {"blocks.#.attn.proj.*", KH_RULE_PLAIN, false,                                             \
-         {"encoder.layer.#.attention.output.dense.*"}}
+    {                                                                                              \
+        "blocks.#.attn.proj.*", KH_RULE_PLAIN, false, {                                            \
+            "encoder.layer.#.attention.output.dense.*"                                             \
+        }                                                                                          \
+    }
 
 static const kh_name_rule vit_rules[] = {
     {"cls_token", KH_RULE_PLAIN, false, {"embeddings.cls_token"}},
@@ -76,8 +79,11 @@ static const char *const tower_prefixes[] = {"vision_model.", "", NULL};
           "encoder.layers.#.self_attn.v_proj.*"}},                                                 \
         {"blocks.#.attn.proj.*", KH_RULE_PLAIN, false, {"encoder.layers.#.self_attn.out_proj.*"}}, \
         {"blocks.#.mlp.fc1.*", KH_RULE_PLAIN, false, {"encoder.layers.#.mlp.fc1.*"}},              \
-        {"blocks.#.mlp.fc2.*", KH_RULE_PLAIN, false, {"encoder.layers.#.mlp.fc2.*"}},              \
-        {"head.*", KH_RULE_PLAIN, true, {"classifier.*"}}
+        {"blocks.#.mlp.fc2.*", KH_RULE_PLAIN, false, {"encoder.layers.#.mlp.fc2.*"}}, {            \
+        "head.*", KH_RULE_PLAIN, true, {                                                           \
+            "classifier.*"                                                                         \
+        }                                                                                          \
+    }
 
 static const kh_name_rule clip_rules[] = {
     {"cls_token", KH_RULE_PLAIN, false, {"embeddings.class_embedding"}},

@@ -1,4 +1,5 @@
-/* OpenAI's CLIP and open_clip's own towers: everything behind `visual.`, the projection stored [in, out]. */
+/* OpenAI's CLIP and open_clip's own towers: everything behind `visual.`, the projection stored [in,
+ * out]. */
 #include "vit/names.h"
 
 static const char *const prefixes[] = {"visual.", "", NULL};
@@ -11,7 +12,9 @@ static const kh_name_rule rules[] = {
     {"norm.*", KH_RULE_PLAIN, false, {"ln_post.*"}},
     {"blocks.#.norm1.*", KH_RULE_PLAIN, false, {"transformer.resblocks.#.ln_1.*"}},
     {"blocks.#.norm2.*", KH_RULE_PLAIN, false, {"transformer.resblocks.#.ln_2.*"}},
-    {"blocks.#.attn.qkv.weight", KH_RULE_PLAIN, false,
+    {"blocks.#.attn.qkv.weight",
+     KH_RULE_PLAIN,
+     false,
      {"transformer.resblocks.#.attn.in_proj_weight"}},
     {"blocks.#.attn.qkv.bias", KH_RULE_PLAIN, false, {"transformer.resblocks.#.attn.in_proj_bias"}},
     {"blocks.#.attn.proj.*", KH_RULE_PLAIN, false, {"transformer.resblocks.#.attn.out_proj.*"}},

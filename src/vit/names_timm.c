@@ -22,5 +22,4 @@ static const kh_name_rule rules[] = {
     {.timm = NULL},
 };
 
-const kh_name_scheme kh_names_timm = {
-    "timm", "patch_embed.proj.weight", prefixes, rules, false};
+const kh_name_scheme kh_names_timm = {"timm", "patch_embed.proj.weight", prefixes, rules, false};

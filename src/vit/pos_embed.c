@@ -45,7 +45,8 @@ static void antialiased(pos_axis *axis, size_t ins) {
             w[j - low] = cubic(((double)j - centre + 0.5) / widen, -0.5);
             sum += w[j - low];
         }
-        for (size_t j = 0; j < high - low; j++) w[j] /= sum;
+        for (size_t j = 0; j < high - low; j++)
+            w[j] /= sum;
         axis->low[i] = low;
         axis->count[i] = high - low;
     }
@@ -84,8 +85,10 @@ static bool axis_create(pos_axis *axis, size_t ins, size_t outs, kh_pos_filter f
     axis->count = kh_calloc(outs, sizeof *axis->count);
     axis->weights = kh_calloc(outs, axis->width * sizeof *axis->weights);
     if (!axis->low || !axis->count || !axis->weights) return false;
-    if (filter == KH_POS_CUBIC_ANTIALIAS) antialiased(axis, ins);
-    else clamped(axis, ins, filter);
+    if (filter == KH_POS_CUBIC_ANTIALIAS)
+        antialiased(axis, ins);
+    else
+        clamped(axis, ins, filter);
     return true;
 }
 
@@ -99,7 +102,8 @@ static void blend(taps t, const float *in, size_t stride, size_t dim, float *out
     for (size_t k = 0; k < t.count; k++) {
         const float weight = (float)t.weights[k];
         const float *row = in + (t.low + k) * stride;
-        for (size_t d = 0; d < dim; d++) out[d] += weight * row[d];
+        for (size_t d = 0; d < dim; d++)
+            out[d] += weight * row[d];
     }
 }
 

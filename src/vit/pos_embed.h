@@ -8,8 +8,9 @@ typedef struct kh_grid {
     size_t height, width;
 } kh_grid;
 
-/* from [prefix + from_grid, dim] -> to [prefix + to_grid, dim]. Prefix rows are copied; every channel
- * is an image of from_grid, resampled separably with half-pixel centres (align_corners off):
+/* from [prefix + from_grid, dim] -> to [prefix + to_grid, dim]. Prefix rows are copied; every
+ * channel is an image of from_grid, resampled separably with half-pixel centres (align_corners
+ * off):
  *
  *     CUBIC_ANTIALIAS  a = -0.5, window widened by the scale when shrinking, renormalised at edges
  *     CUBIC            a = -0.75, four taps, indices clamped

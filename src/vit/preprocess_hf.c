@@ -21,9 +21,12 @@ typedef struct processor_class {
     double mean[3], std[3];
 } processor_class;
 
-#define HALF {0.5, 0.5, 0.5}
-#define CLIP_MEAN {0.48145466, 0.4578275, 0.40821073}
-#define CLIP_STD  {0.26862954, 0.26130258, 0.27577711}
+#define HALF                                                                                       \
+    { 0.5, 0.5, 0.5 }
+#define CLIP_MEAN                                                                                  \
+    { 0.48145466, 0.4578275, 0.40821073 }
+#define CLIP_STD                                                                                   \
+    { 0.26862954, 0.26130258, 0.27577711 }
 
 static const processor_class classes[] = {
     {"ViTImageProcessor", " vit ", 0, 224, 0, false, false, 2, HALF, HALF},
@@ -44,8 +47,8 @@ static void plain_class_name(const char *given, char *out, size_t room) {
     if (extractor) (void)snprintf(extractor, room - at, "ImageProcessor");
 }
 
-static kh_status find_class(const json_t *root, const char *model_type,
-                            const processor_class **out, kh_error *err) {
+static kh_status find_class(const json_t *root, const char *model_type, const processor_class **out,
+                            kh_error *err) {
     char name[96] = "", plain[96];
     KH_TRY(kh_get_text(root, WHAT, "feature_extractor_type", name, sizeof name, err));
     KH_TRY(kh_get_text(root, WHAT, "image_processor_type", name, sizeof name, err));
@@ -80,8 +83,10 @@ static kh_status read_resize(const json_t *root, const processor_class *kind, kh
             return kh_fail(err, KH_E_FORMAT, WHAT ": %s needs 'size' with height and width",
                            kind->name);
         KH_TRY(kh_get_size(root, WHAT, "size", 1, 4096, &side, err));
-        if (kind->integer_is_edge) how->shortest_edge = side;
-        else how->resize_height = how->resize_width = side;
+        if (kind->integer_is_edge)
+            how->shortest_edge = side;
+        else
+            how->resize_height = how->resize_width = side;
         return KH_OK;
     }
     if (!json_is_object(size))
@@ -93,8 +98,9 @@ static kh_status read_resize(const json_t *root, const processor_class *kind, kh
     KH_TRY(kh_get_size(size, WHAT ": size", "width", 1, 4096, &how->resize_width, err));
     const bool has_both = how->resize_height && how->resize_width;
     if (!how->shortest_edge && !has_both)
-        return kh_fail(err, KH_E_FORMAT, WHAT ": 'size' has neither shortest_edge nor height and "
-                                              "width");
+        return kh_fail(err, KH_E_FORMAT,
+                       WHAT ": 'size' has neither shortest_edge nor height and "
+                            "width");
     return KH_OK;
 }
 

@@ -3,27 +3,48 @@
 #include <string.h>
 
 /* dim, blocks, heads, fc1 rows / dim */
-#define SIZE_TINY          {192, 12, 3, 4.0}
-#define SIZE_SMALL         {384, 12, 6, 4.0}
-#define SIZE_SMALL_36      {384, 36, 6, 4.0}
-#define SIZE_MEDIUM        {512, 12, 8, 4.0}
-#define SIZE_MEDIUMD       {512, 20, 8, 4.0}
-#define SIZE_BETWIXT       {640, 12, 10, 4.0}
-#define SIZE_BASE          {768, 12, 12, 4.0}
-#define SIZE_BASE_16_HEADS {768, 12, 16, 4.0}
-#define SIZE_BASE_PLUS     {896, 12, 14, 4.0}
-#define SIZE_LARGE         {1024, 24, 16, 4.0}
-#define SIZE_SO400M        {1152, 27, 16, 3.7362}
-#define SIZE_HUGE          {1280, 32, 16, 4.0}
-#define SIZE_GIANT         {1408, 40, 16, 48.0 / 11.0}
-#define SIZE_GIANTOPT      {1536, 40, 16, 4.0}
-#define SIZE_DINO_GIANT    {1536, 40, 24, 2.66667 * 2.0}
-#define SIZE_GIGANTIC      {1664, 48, 16, 64.0 / 13.0}
-#define SIZE_XSMALL        {256, 10, 4, 4.0}
-#define SIZE_WEE           {256, 14, 4, 5.0}
-#define SIZE_LITTLE        {320, 14, 5, 5.6}
-#define SIZE_TEST          {64, 6, 2, 3.0}
-#define SIZE_TEST2         {64, 8, 2, 3.0}
+#define SIZE_TINY                                                                                  \
+    { 192, 12, 3, 4.0 }
+#define SIZE_SMALL                                                                                 \
+    { 384, 12, 6, 4.0 }
+#define SIZE_SMALL_36                                                                              \
+    { 384, 36, 6, 4.0 }
+#define SIZE_MEDIUM                                                                                \
+    { 512, 12, 8, 4.0 }
+#define SIZE_MEDIUMD                                                                               \
+    { 512, 20, 8, 4.0 }
+#define SIZE_BETWIXT                                                                               \
+    { 640, 12, 10, 4.0 }
+#define SIZE_BASE                                                                                  \
+    { 768, 12, 12, 4.0 }
+#define SIZE_BASE_16_HEADS                                                                         \
+    { 768, 12, 16, 4.0 }
+#define SIZE_BASE_PLUS                                                                             \
+    { 896, 12, 14, 4.0 }
+#define SIZE_LARGE                                                                                 \
+    { 1024, 24, 16, 4.0 }
+#define SIZE_SO400M                                                                                \
+    { 1152, 27, 16, 3.7362 }
+#define SIZE_HUGE                                                                                  \
+    { 1280, 32, 16, 4.0 }
+#define SIZE_GIANT                                                                                 \
+    { 1408, 40, 16, 48.0 / 11.0 }
+#define SIZE_GIANTOPT                                                                              \
+    { 1536, 40, 16, 4.0 }
+#define SIZE_DINO_GIANT                                                                            \
+    { 1536, 40, 24, 2.66667 * 2.0 }
+#define SIZE_GIGANTIC                                                                              \
+    { 1664, 48, 16, 64.0 / 13.0 }
+#define SIZE_XSMALL                                                                                \
+    { 256, 10, 4, 4.0 }
+#define SIZE_WEE                                                                                   \
+    { 256, 14, 4, 5.0 }
+#define SIZE_LITTLE                                                                                \
+    { 320, 14, 5, 5.6 }
+#define SIZE_TEST                                                                                  \
+    { 64, 6, 2, 3.0 }
+#define SIZE_TEST2                                                                                 \
+    { 64, 8, 2, 3.0 }
 
 /* Sorted by name. patch, image side, classes of the default tag (0: none, or a projection's width),
  * crop_pct of the default tag. Facts from timm 1.0's registry; tests compare all of them. */
@@ -59,7 +80,8 @@ static const kh_architecture architectures[] = {
     {"vit_base_patch16_384", &kh_family_vit, SIZE_BASE, 16, 384, 1000, 1.0},
     {"vit_base_patch16_clip_224", &kh_family_clip, SIZE_BASE, 16, 224, 1000, 0.95},
     {"vit_base_patch16_clip_384", &kh_family_clip, SIZE_BASE, 16, 384, 1000, 1.0},
-    {"vit_base_patch16_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_BASE, 16, 224, 512, 1.0},
+    {"vit_base_patch16_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_BASE, 16, 224, 512,
+     1.0},
     {"vit_base_patch16_gap_224", &kh_family_gap_plain, SIZE_BASE_16_HEADS, 16, 224, 1000, 0.9},
     {"vit_base_patch16_plus_240", &kh_family_vit_scaled, SIZE_BASE_PLUS, 16, 240, 1000, 0.95},
     {"vit_base_patch16_plus_clip_240", &kh_family_clip, SIZE_BASE_PLUS, 16, 240, 640, 1.0},
@@ -79,7 +101,8 @@ static const kh_architecture architectures[] = {
     {"vit_base_patch32_clip_256", &kh_family_clip, SIZE_BASE, 32, 256, 512, 1.0},
     {"vit_base_patch32_clip_384", &kh_family_clip, SIZE_BASE, 32, 384, 1000, 1.0},
     {"vit_base_patch32_clip_448", &kh_family_clip, SIZE_BASE, 32, 448, 1000, 1.0},
-    {"vit_base_patch32_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_BASE, 32, 224, 512, 0.9},
+    {"vit_base_patch32_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_BASE, 32, 224, 512,
+     0.9},
     {"vit_base_patch32_plus_256", &kh_family_vit_scaled, SIZE_BASE_PLUS, 32, 256, 1000, 0.95},
     {"vit_base_patch32_siglip_256", &kh_family_siglip_tanh, SIZE_BASE, 32, 256, 0, 0.9},
     {"vit_base_patch32_siglip_gap_256", &kh_family_siglip_gap_tanh, SIZE_BASE, 32, 256, 0, 0.9},
@@ -93,29 +116,37 @@ static const kh_architecture architectures[] = {
     {"vit_giant_patch14_clip_224", &kh_family_clip, SIZE_GIANT, 14, 224, 1024, 1.0},
     {"vit_giant_patch14_dinov2", &kh_family_dinov2_giant, SIZE_DINO_GIANT, 14, 518, 0, 1.0},
     {"vit_giant_patch14_reg1_tipsv2", &kh_family_tipsv2_giant, SIZE_DINO_GIANT, 14, 448, 0, 1.0},
-    {"vit_giant_patch14_reg4_dinov2", &kh_family_dinov2_reg_giant, SIZE_DINO_GIANT, 14, 518, 0, 1.0},
+    {"vit_giant_patch14_reg4_dinov2", &kh_family_dinov2_reg_giant, SIZE_DINO_GIANT, 14, 518, 0,
+     1.0},
     {"vit_giant_patch16_gap_224", &kh_family_gap_plain, SIZE_GIANT, 16, 224, 0, 0.9},
     {"vit_giantopt_patch16_siglip_256", &kh_family_siglip_tanh, SIZE_GIANTOPT, 16, 256, 0, 0.9},
     {"vit_giantopt_patch16_siglip_384", &kh_family_siglip_tanh, SIZE_GIANTOPT, 16, 384, 0, 0.9},
-    {"vit_giantopt_patch16_siglip_gap_256", &kh_family_siglip_gap_tanh, SIZE_GIANTOPT, 16, 256, 0, 0.9},
-    {"vit_giantopt_patch16_siglip_gap_384", &kh_family_siglip_gap_tanh, SIZE_GIANTOPT, 16, 384, 0, 0.9},
+    {"vit_giantopt_patch16_siglip_gap_256", &kh_family_siglip_gap_tanh, SIZE_GIANTOPT, 16, 256, 0,
+     0.9},
+    {"vit_giantopt_patch16_siglip_gap_384", &kh_family_siglip_gap_tanh, SIZE_GIANTOPT, 16, 384, 0,
+     0.9},
     {"vit_gigantic_patch14_224", &kh_family_vit, SIZE_GIGANTIC, 14, 224, 1000, 0.9},
     {"vit_gigantic_patch14_clip_224", &kh_family_clip, SIZE_GIGANTIC, 14, 224, 1280, 1.0},
     {"vit_gigantic_patch14_clip_378", &kh_family_clip, SIZE_GIGANTIC, 14, 378, 1280, 1.0},
-    {"vit_gigantic_patch14_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_GIGANTIC, 14, 224, 1280, 1.0},
+    {"vit_gigantic_patch14_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_GIGANTIC, 14, 224,
+     1280, 1.0},
     {"vit_huge_patch14_224", &kh_family_vit, SIZE_HUGE, 14, 224, 0, 0.9},
     {"vit_huge_patch14_clip_224", &kh_family_clip, SIZE_HUGE, 14, 224, 1000, 1.0},
     {"vit_huge_patch14_clip_336", &kh_family_clip, SIZE_HUGE, 14, 336, 1000, 1.0},
     {"vit_huge_patch14_clip_378", &kh_family_clip, SIZE_HUGE, 14, 378, 1024, 1.0},
-    {"vit_huge_patch14_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_HUGE, 14, 224, 1024, 1.0},
-    {"vit_huge_patch14_clip_quickgelu_378", &kh_family_clip_quickgelu, SIZE_HUGE, 14, 378, 1024, 1.0},
+    {"vit_huge_patch14_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_HUGE, 14, 224, 1024,
+     1.0},
+    {"vit_huge_patch14_clip_quickgelu_378", &kh_family_clip_quickgelu, SIZE_HUGE, 14, 378, 1024,
+     1.0},
     {"vit_huge_patch14_gap_224", &kh_family_gap_plain, SIZE_HUGE, 14, 224, 0, 0.9},
     {"vit_huge_patch16_gap_448", &kh_family_gap_plain, SIZE_HUGE, 16, 448, 0, 1.0},
     {"vit_large_patch14_224", &kh_family_vit, SIZE_LARGE, 14, 224, 1000, 0.9},
     {"vit_large_patch14_clip_224", &kh_family_clip, SIZE_LARGE, 14, 224, 1000, 1.0},
     {"vit_large_patch14_clip_336", &kh_family_clip, SIZE_LARGE, 14, 336, 1000, 1.0},
-    {"vit_large_patch14_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_LARGE, 14, 224, 768, 1.0},
-    {"vit_large_patch14_clip_quickgelu_336", &kh_family_clip_quickgelu, SIZE_LARGE, 14, 336, 768, 1.0},
+    {"vit_large_patch14_clip_quickgelu_224", &kh_family_clip_quickgelu, SIZE_LARGE, 14, 224, 768,
+     1.0},
+    {"vit_large_patch14_clip_quickgelu_336", &kh_family_clip_quickgelu, SIZE_LARGE, 14, 336, 768,
+     1.0},
     {"vit_large_patch14_dinov2", &kh_family_dinov2, SIZE_LARGE, 14, 518, 0, 1.0},
     {"vit_large_patch14_reg1_tipsv2", &kh_family_tipsv2, SIZE_LARGE, 14, 448, 0, 1.0},
     {"vit_large_patch14_reg4_dinov2", &kh_family_dinov2_reg, SIZE_LARGE, 14, 518, 0, 1.0},
@@ -183,8 +214,10 @@ const kh_architecture *kh_registry_find(const char *name) {
         const size_t middle = low + (high - low) / 2;
         const int order = strcmp(name, architectures[middle].name);
         if (order == 0) return &architectures[middle];
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return NULL;
 }

@@ -1,5 +1,6 @@
 /* vit/registry.h: what cannot be read off a timm checkpoint's tensors: heads, norm epsilon,
- * activation, pooling, kind of block. Keyed by architecture name; a family says what many names share.
+ * activation, pooling, kind of block. Keyed by architecture name; a family says what many names
+ * share.
  *
  * A new architecture is one line in registry.c; a new family is one table in family_<name>.c. */
 #ifndef KH_VIT_REGISTRY_H

@@ -16,8 +16,8 @@ void kh_model_source_clear(kh_model_source *source) {
 }
 
 static bool is_pickle(const char *name) {
-    static const char *const endings[] = {".bin", ".pth", ".pt", ".npz", ".ckpt", ".pkl", ".h5",
-                                          ".msgpack"};
+    static const char *const endings[] = {".bin",  ".pth", ".pt", ".npz",
+                                          ".ckpt", ".pkl", ".h5", ".msgpack"};
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++)
         if (kh_ends_with(name, endings[i])) return true;
     return false;
@@ -52,7 +52,7 @@ static kh_status look_into(const char *folder, folder_look *out, kh_error *err) 
 }
 
 #define CONVERT                                                                                    \
-    "pickle and npz weights are not read (they can run code when opened); convert them once with "  \
+    "pickle and npz weights are not read (they can run code when opened); convert them once with " \
     "safetensors.torch.save_file, or pull a safetensors version"
 
 static kh_status choose_weights(kh_model_source *s, kh_warner warner, kh_error *err) {
@@ -92,7 +92,8 @@ static kh_status choose_weights(kh_model_source *s, kh_warner warner, kh_error *
 static kh_status set_folder_of(const char *file, kh_model_source *s, kh_error *err) {
     const char *base = kh_path_base(file);
     const size_t length = (size_t)(base - file);
-    if (length == 0) s->folder = kh_strdup(".");
+    if (length == 0)
+        s->folder = kh_strdup(".");
     else {
         s->folder = kh_strdup(file);
         if (s->folder) s->folder[length > 1 ? length - 1 : 1] = '\0';
@@ -111,10 +112,11 @@ static kh_status from_file(const char *file, kh_warner warner, kh_model_source *
         s->weights = kh_strdup(file);
         return s->weights ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a path");
     }
-    return kh_fail(err, KH_E_ARG,
-                   "%s is not a model: expected a folder with config.json and model.safetensors, or "
-                   "a .safetensors file",
-                   shown);
+    return kh_fail(
+        err, KH_E_ARG,
+        "%s is not a model: expected a folder with config.json and model.safetensors, or "
+        "a .safetensors file",
+        shown);
 }
 
 /* "owner/name", optionally with "hf-hub:" in front */
@@ -156,7 +158,8 @@ static kh_status from_random(const char *text, kh_model_source *s, kh_error *err
     const char *at = strrchr(text, '@');
     const size_t length = at ? (size_t)(at - text) : strlen(text);
     if (at && !kh_parse_u64(at + 1, &s->seed))
-        return kh_fail(err, KH_E_ARG, "random:%s: the seed behind '@' is not a whole number", shown);
+        return kh_fail(err, KH_E_ARG, "random:%s: the seed behind '@' is not a whole number",
+                       shown);
     char *name = kh_strdup(text);
     if (!name) return kh_fail(err, KH_E_MEMORY, "no memory for a name");
     name[length] = '\0';
@@ -167,7 +170,8 @@ static kh_status from_random(const char *text, kh_model_source *s, kh_error *err
     kh_status status = KH_OK;
     if (length == 0 || length >= sizeof s->architecture)
         status = kh_fail(err, KH_E_ARG, "random:%s: expected random:ARCHITECTURE[@SEED]", shown);
-    else memcpy(s->architecture, name, length + 1);
+    else
+        memcpy(s->architecture, name, length + 1);
     kh_free(name);
     return status;
 }

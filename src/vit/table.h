@@ -1,5 +1,6 @@
 /* vit/table.h: every parameter of a model: its timm name, its shape, where it lives. Built from the
- * configuration before anything is read; loading fills it, tensor_read and closing walk along it. */
+ * configuration before anything is read; loading fills it, tensor_read and closing walk along it.
+ */
 #ifndef KH_VIT_TABLE_H
 #define KH_VIT_TABLE_H
 
@@ -20,10 +21,10 @@ typedef struct kh_parameter {
     size_t shape[4];
     size_t count;
     kh_place place;
-    float **vector;             /* VECTOR: LayerScale and the like */
-    const float **norm_vector;  /* VECTOR: half of a kh_norm */
-    kh_weight **weight;         /* WEIGHT and BIAS */
-    size_t first_row;           /* PREFIX */
+    float **vector;            /* VECTOR: LayerScale and the like */
+    const float **norm_vector; /* VECTOR: half of a kh_norm */
+    kh_weight **weight;        /* WEIGHT and BIAS */
+    size_t first_row;          /* PREFIX */
 } kh_parameter;
 
 typedef struct kh_tensor_table {

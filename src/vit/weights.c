@@ -26,8 +26,8 @@ static void read_matrix(void *arg, size_t task, size_t worker) {
     const kh_tensor_table *t = r->model->table;
     const size_t index = r->index[task];
     kh_status *status = &r->status[task];
-    *status = r->fill->fetch(r->fill->user, index, r->weight[task], t->items[index].count,
-                             &r->err[task]);
+    *status =
+        r->fill->fetch(r->fill->user, index, r->weight[task], t->items[index].count, &r->err[task]);
     if (!*status && has_bias(t, index))
         *status = r->fill->fetch(r->fill->user, index + 1, r->bias[task], t->items[index + 1].count,
                                  &r->err[task]);
@@ -56,7 +56,8 @@ static kh_status tell(const kh_fill *fill, uint64_t done, uint64_t total, kh_err
 
 static uint64_t total_bytes(const kh_tensor_table *t) {
     uint64_t total = 0;
-    for (size_t i = 0; i < t->count; i++) total += (uint64_t)t->items[i].count * sizeof(float);
+    for (size_t i = 0; i < t->count; i++)
+        total += (uint64_t)t->items[i].count * sizeof(float);
     return total;
 }
 
@@ -131,8 +132,10 @@ static kh_status fill_vectors(kh_model *m, const kh_fill *fill, uint64_t *done, 
                 goto done;
             }
             m->backend->upload(m->home, memory, host, p->count);
-            if (p->vector) *p->vector = memory;
-            else *p->norm_vector = memory;
+            if (p->vector)
+                *p->vector = memory;
+            else
+                *p->norm_vector = memory;
         } else {
             continue;
         }
@@ -169,8 +172,10 @@ void kh_model_release(kh_model *m) {
             /* ours since fill_vectors; const only for those who use it */
             float *memory = p->vector ? *p->vector : (float *)(uintptr_t)*p->norm_vector;
             if (memory) m->backend->release(m->home, memory);
-            if (p->vector) *p->vector = NULL;
-            else *p->norm_vector = NULL;
+            if (p->vector)
+                *p->vector = NULL;
+            else
+                *p->norm_vector = NULL;
         }
     }
     if (m->prefix) m->backend->release(m->home, m->prefix);

@@ -33,11 +33,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
         return 0;
     memset(&config, 0, sizeof config);
     switch (bytes[0]) {
-    case 't': check(kh_config_timm(root, NULL, silent, &config, &err), &err, &config); break;
-    case 'a':
-        check(kh_config_timm(root, "vit_base_patch16_clip_224", silent, &config, &err), &err, &config);
+    case 't':
+        check(kh_config_timm(root, NULL, silent, &config, &err), &err, &config);
         break;
-    case 'h': check(kh_config_hf(root, NULL, silent, &config, &err), &err, &config); break;
+    case 'a':
+        check(kh_config_timm(root, "vit_base_patch16_clip_224", silent, &config, &err), &err,
+              &config);
+        break;
+    case 'h':
+        check(kh_config_hf(root, NULL, silent, &config, &err), &err, &config);
+        break;
     case 'b': /* both halves in one object */
         check(kh_config_hf(root, json_object_get(root, "processor"), silent, &config, &err), &err,
               &config);

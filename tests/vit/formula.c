@@ -21,10 +21,11 @@ static bool ends(const char *text, const char *with) {
 }
 
 void formula_tensor(const char *name, size_t rank, const size_t *shape, float *out, size_t count) {
-    static const char *const tokens[] = {"cls_token", "dist_token", "reg_token", "pos_embed",
-                                         "attn_pool.latent", "register_tokens"};
+    static const char *const tokens[] = {"cls_token", "dist_token",       "reg_token",
+                                         "pos_embed", "attn_pool.latent", "register_tokens"};
     uint32_t hash = 0x811C9DC5u;
-    for (const char *c = name; *c; c++) hash = (hash ^ (uint32_t)(unsigned char)*c) * 0x01000193u;
+    for (const char *c = name; *c; c++)
+        hash = (hash ^ (uint32_t)(unsigned char)*c) * 0x01000193u;
     double offset = 0, scale = sqrt(3.0 / (double)(count / shape[0]));
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
         if (strcmp(name, tokens[i]) == 0) scale = 0.5;
@@ -36,7 +37,8 @@ void formula_tensor(const char *name, size_t rank, const size_t *shape, float *o
         scale = 0.2;
     }
     for (size_t i = 0; i < count; i++)
-        out[i] = (float)(offset + scale * (2.0 * (double)mixed(hash, (uint32_t)i) / 4294967296.0 - 1.0));
+        out[i] =
+            (float)(offset + scale * (2.0 * (double)mixed(hash, (uint32_t)i) / 4294967296.0 - 1.0));
 }
 
 const char *golden_path(const char *folder, const char *file) {

@@ -1,5 +1,5 @@
-/* vit/formula.h: the goldens' weights, computed again from their description (tests/data/golden/README.md),
- * independently of the library's own random models. */
+/* vit/formula.h: the goldens' weights, computed again from their description
+ * (tests/data/golden/README.md), independently of the library's own random models. */
 #ifndef KH_TEST_FORMULA_H
 #define KH_TEST_FORMULA_H
 

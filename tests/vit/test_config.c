@@ -61,7 +61,8 @@ static void owner_and_tag_are_split_off_the_name(void **state) {
     kh_config c = timm("{\"architecture\": \"timm/vit_base_patch16_224.orig_in21k_ft_in1k\"}");
     assert_string_equal(c.architecture, "vit_base_patch16_224");
     assert_string_equal(c.tag, "orig_in21k_ft_in1k");
-    c = timm("{\"architecture\": \"vit_base_patch16_224.a\", \"pretrained_cfg\": {\"tag\": \"b\"}}");
+    c = timm(
+        "{\"architecture\": \"vit_base_patch16_224.a\", \"pretrained_cfg\": {\"tag\": \"b\"}}");
     assert_string_equal(c.tag, "b");
 }
 
@@ -78,11 +79,13 @@ static void model_args_overrule_the_registry(void **state) {
     assert_true(c.registers == 2 && !c.pos_has_prefix && c.classes == 7);
     assert_int_equal(c.act, KH_ACT_GELU_TANH);
     assert_int_equal(c.pool, KH_POOL_AVG_FC);
-    c = timm("{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"global_pool\": \"avg\","
-             "\"fc_norm\": false, \"pre_norm\": true, \"norm_layer\": \"layernorm\"}}");
+    c = timm(
+        "{\"architecture\": \"vit_base_patch16_224\", \"model_args\": {\"global_pool\": \"avg\","
+        "\"fc_norm\": false, \"pre_norm\": true, \"norm_layer\": \"layernorm\"}}");
     assert_int_equal(c.pool, KH_POOL_AVG);
     assert_true(c.norm_pre && !c.patch_bias && c.eps == 1e-6);
-    c = timm("{\"architecture\": \"deit3_base_patch16_224\", \"model_args\": {\"init_values\": null}}");
+    c = timm(
+        "{\"architecture\": \"deit3_base_patch16_224\", \"model_args\": {\"init_values\": null}}");
     assert_false(c.layer_scale);
     c = timm("{\"architecture\": \"vit_base_patch16_siglip_gap_224\", \"model_args\": {"
              "\"global_pool\": \"avg\"}}");
@@ -125,7 +128,8 @@ static void clip_heads_are_projections_unless_trained_on_classes(void **state) {
         bool projection;
     } cases[] = {
         {"{\"architecture\": \"vit_base_patch16_clip_224.openai\", \"num_classes\": 512}", true},
-        {"{\"architecture\": \"vit_base_patch16_clip_224.openai_ft_in1k\", \"num_classes\": 1000}", false},
+        {"{\"architecture\": \"vit_base_patch16_clip_224.openai_ft_in1k\", \"num_classes\": 1000}",
+         false},
         {"{\"architecture\": \"vit_base_patch16_clip_224.openai\", \"num_classes\": 10}", false},
         {"{\"architecture\": \"vit_base_patch16_clip_quickgelu_224\", \"num_classes\": 512}", true},
         {"{\"architecture\": \"vit_base_patch16_224\", \"num_classes\": 512}", false},
@@ -139,7 +143,8 @@ static void clip_heads_are_projections_unless_trained_on_classes(void **state) {
 static void informational_fields_that_disagree_are_mentioned(void **state) {
     (void)state;
     static const char *const texts[][2] = {
-        {"{\"architecture\": \"vit_base_patch16_224\", \"global_pool\": \"avg\"}", "global_pool 'avg'"},
+        {"{\"architecture\": \"vit_base_patch16_224\", \"global_pool\": \"avg\"}",
+         "global_pool 'avg'"},
         {"{\"architecture\": \"vit_base_patch16_224\", \"num_features\": 384}", "num_features 384"},
         {"{\"architecture\": \"vit_base_patch16_224\", \"crop_mode\": \"middle\"}", "crop_mode"},
     };
@@ -280,12 +285,12 @@ static void class_defaults_fill_what_transformers_leaves_out(void **state) {
          KH_POOL_TOKEN},
         {"{\"model_type\": \"clip_vision_model\"}", 768, 3072, 32, 1, 1e-5, KH_ACT_QUICK_GELU,
          KH_POOL_TOKEN},
-        {"{\"model_type\": \"clip\", \"vision_config\": {\"hidden_act\": \"gelu\"}}", 768, 3072, 32, 1,
-         1e-5, KH_ACT_GELU, KH_POOL_TOKEN},
+        {"{\"model_type\": \"clip\", \"vision_config\": {\"hidden_act\": \"gelu\"}}", 768, 3072, 32,
+         1, 1e-5, KH_ACT_GELU, KH_POOL_TOKEN},
         {"{\"model_type\": \"siglip_vision_model\"}", 768, 3072, 16, 0, 1e-6, KH_ACT_GELU_TANH,
          KH_POOL_MAP},
-        {"{\"model_type\": \"siglip\", \"vision_config\": {\"vision_use_head\": false}}", 768, 3072, 16,
-         0, 1e-6, KH_ACT_GELU_TANH, KH_POOL_AVG},
+        {"{\"model_type\": \"siglip\", \"vision_config\": {\"vision_use_head\": false}}", 768, 3072,
+         16, 0, 1e-6, KH_ACT_GELU_TANH, KH_POOL_AVG},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const kh_config c = hf(cases[i].text, NULL);
@@ -332,14 +337,16 @@ static void processors_follow_their_class(void **state) {
          0.48145466},
         {"siglip", "{}", 0, 224, 0, 224, KH_FILTER_BICUBIC, 0.5},
         /* the file's class wins over the model's, old and fast spellings too */
-        {"vit", "{\"image_processor_type\": \"CLIPImageProcessorFast\", \"size\": 336, "
-                "\"crop_size\": 336}",
+        {"vit",
+         "{\"image_processor_type\": \"CLIPImageProcessorFast\", \"size\": 336, "
+         "\"crop_size\": 336}",
          336, 0, 336, 336, KH_FILTER_BICUBIC, 0.48145466},
-        {"clip", "{\"feature_extractor_type\": \"ViTFeatureExtractor\", \"size\": 384, "
-                 "\"resample\": 1, \"image_mean\": [0.1, 0.2, 0.3]}",
+        {"clip",
+         "{\"feature_extractor_type\": \"ViTFeatureExtractor\", \"size\": 384, "
+         "\"resample\": 1, \"image_mean\": [0.1, 0.2, 0.3]}",
          0, 384, 0, 384, KH_FILTER_LANCZOS, 0.1},
-        {"deit", "{\"do_center_crop\": false, \"size\": {\"height\": 128, \"width\": 64}}", 0, 128, 0,
-         128, KH_FILTER_BICUBIC, 0.5},
+        {"deit", "{\"do_center_crop\": false, \"size\": {\"height\": 128, \"width\": 64}}", 0, 128,
+         0, 128, KH_FILTER_BICUBIC, 0.5},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         kh_error err;
@@ -349,9 +356,9 @@ static void processors_follow_their_class(void **state) {
         json_decref(root);
         const size_t crop = how.do_crop ? how.crop_height : 0;
         if (how.crop != KH_CROP_HF || how.shortest_edge != cases[i].edge ||
-            (!how.shortest_edge && how.resize_height != cases[i].resize) ||
-            crop != cases[i].crop || how.height != cases[i].height ||
-            how.filter != cases[i].filter || how.mean[0] != cases[i].mean)
+            (!how.shortest_edge && how.resize_height != cases[i].resize) || crop != cases[i].crop ||
+            how.height != cases[i].height || how.filter != cases[i].filter ||
+            how.mean[0] != cases[i].mean)
             fail_msg("%s %s", cases[i].type, cases[i].text);
         assert_string_equal(how.preset, "hf");
         assert_true(how.rescale_factor == 1.0 / 255.0);

@@ -62,9 +62,11 @@ static void expected_tensor(const char *folder, const kh_model *model, const cha
         const size_t rows[] = {1, grid + 1, dim};
         float *all = kh_alloc_floats((grid + 1) * dim);
         formula_tensor("pos_embed", 3, rows, all, (grid + 1) * dim);
-        if (strcmp(name, "pos_embed") == 0) memcpy(out, all + dim, count * sizeof *out);
+        if (strcmp(name, "pos_embed") == 0)
+            memcpy(out, all + dim, count * sizeof *out);
         else
-            for (size_t d = 0; d < dim; d++) out[d] += all[d];
+            for (size_t d = 0; d < dim; d++)
+                out[d] += all[d];
         kh_free(all);
     }
 }
@@ -76,7 +78,8 @@ static void check_tensors(const char *folder, const kh_model *model, bool is_res
         const char *name = kh_model_tensor_name(model, i);
         size_t rank, shape[8], count = 1;
         assert_true(kh_model_tensor_shape(model, name, &rank, shape));
-        for (size_t k = 0; k < rank; k++) count *= shape[k];
+        for (size_t k = 0; k < rank; k++)
+            count *= shape[k];
         if (is_resampled && strcmp(name, "pos_embed") == 0) continue;
         float *got = kh_alloc_floats(count), *want = kh_alloc_floats(count);
         kh_assert_ok(kh_model_tensor_read(model, name, got, count, &err));
@@ -104,7 +107,8 @@ static void check_positions(const kh_model *model, const kh_tensors *golden) {
     assert_true(skip == 0 || skip == dim);
     float *got = kh_alloc_floats(count), *want = kh_alloc_floats(want_info.count);
     kh_assert_ok(kh_model_tensor_read(model, "pos_embed", got, count, &err));
-    kh_assert_ok(kh_tensors_read(golden, "pos_embed_resampled", false, want, want_info.count, &err));
+    kh_assert_ok(
+        kh_tensors_read(golden, "pos_embed_resampled", false, want, want_info.count, &err));
     kh_assert_close(got, want + skip, count, 0, 2e-6);
     kh_free(got);
     kh_free(want);
@@ -167,7 +171,8 @@ static void every_recorded_folder_opens_with_its_settings_and_weights(void **sta
         }
         kh_tensors *golden;
         kh_model *model;
-        kh_assert_ok(kh_tensors_open(golden_path(folder, "golden.safetensors"), NULL, &golden, &err));
+        kh_assert_ok(
+            kh_tensors_open(golden_path(folder, "golden.safetensors"), NULL, &golden, &err));
         kh_assert_ok(kh_model_open(ctx, golden_path(folder, NULL), &options, &model, &err));
         check_info(folder, model, golden, height, width);
         check_tensors(folder, model, is_resampled);
@@ -266,8 +271,8 @@ static void the_activation_may_be_overruled(void **state) {
     assert_string_equal(kh_model_get_info(model)->activation, "quick_gelu");
     kh_model_close(model);
     const kh_model_options wrong = {.activation = "relu"};
-    kh_assert_fails(kh_model_open(ctx, golden_path("vit_base", NULL), &wrong, &model, &err), KH_E_ARG,
-                    "'relu'");
+    kh_assert_fails(kh_model_open(ctx, golden_path("vit_base", NULL), &wrong, &model, &err),
+                    KH_E_ARG, "'relu'");
 }
 
 static bool stop(void *user, const char *what, uint64_t done, uint64_t total) {
@@ -317,12 +322,13 @@ static void quick_gelu_weights_under_the_erf_name_are_mentioned(void **state) {
     char path[512];
     unsigned char *bytes;
     size_t count;
-    kh_assert_ok(kh_file_read(golden_path("clip_base", "model.safetensors"), 1 << 20, &bytes, &count,
-                              &err));
+    kh_assert_ok(
+        kh_file_read(golden_path("clip_base", "model.safetensors"), 1 << 20, &bytes, &count, &err));
     (void)snprintf(path, sizeof path, "%s/model.safetensors", folder);
     kh_assert_ok(kh_file_write(path, bytes, count, &err));
     kh_free(bytes);
-    kh_assert_ok(kh_file_read(golden_path("clip_base", "config.json"), 1 << 20, &bytes, &count, &err));
+    kh_assert_ok(
+        kh_file_read(golden_path("clip_base", "config.json"), 1 << 20, &bytes, &count, &err));
     char *tag = strstr((char *)bytes, "laion2b_ft_in12k_in1k");
     memcpy(tag, "openai_ft_in12k_in1kk", strlen("openai_ft_in12k_in1kk"));
     (void)snprintf(path, sizeof path, "%s/config.json", folder);

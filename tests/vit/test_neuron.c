@@ -31,10 +31,27 @@ static void formatting_gives_what_parsing_takes(void **state) {
 static void anything_else_is_refused_and_shown(void **state) {
     (void)state;
     static const char *const wrong[] = {
-        "",        "b",          "b1",         "b1n",       "bn1",      "b1n2 ",    " b1n2",
-        "b-1n2",   "b1n2x",      "1:",         ":1",        "1:2:3",    "1,2",      "b1n0x2",
-        "B1n2",    "blocks.1.mlp.fc1[2",       "blocks.1.mlp.fc1[]",    "blocks..mlp.fc1[2]",
-        "blocks.1.mlp.fc2[3]",   "blocks.1.mlp.fc1[3]]",    "b18446744073709551616n0",
+        "",
+        "b",
+        "b1",
+        "b1n",
+        "bn1",
+        "b1n2 ",
+        " b1n2",
+        "b-1n2",
+        "b1n2x",
+        "1:",
+        ":1",
+        "1:2:3",
+        "1,2",
+        "b1n0x2",
+        "B1n2",
+        "blocks.1.mlp.fc1[2",
+        "blocks.1.mlp.fc1[]",
+        "blocks..mlp.fc1[2]",
+        "blocks.1.mlp.fc2[3]",
+        "blocks.1.mlp.fc1[3]]",
+        "b18446744073709551616n0",
         "b1n99999999999999999999999999999999",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

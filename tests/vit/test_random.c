@@ -1,4 +1,5 @@
-/* Models of random weights: the formula of the goldens for seed 0, other numbers for other seeds. */
+/* Models of random weights: the formula of the goldens for seed 0, other numbers for other seeds.
+ */
 #include "support/kh_test.h"
 
 #include "base/alloc.h"
@@ -34,7 +35,8 @@ static float *read_tensor(const kh_model *model, const char *name, size_t *count
     size_t rank, shape[8];
     assert_true(kh_model_tensor_shape(model, name, &rank, shape));
     *count = 1;
-    for (size_t i = 0; i < rank; i++) *count *= shape[i];
+    for (size_t i = 0; i < rank; i++)
+        *count *= shape[i];
     float *values = kh_alloc_floats(*count);
     kh_assert_ok(kh_model_tensor_read(model, name, values, *count, &err));
     return values;
@@ -121,7 +123,8 @@ static void seeds_change_the_numbers_and_repeat_them(void **state) {
     float *z = read_tensor(c, "blocks.3.mlp.fc1.weight", &count);
     assert_memory_equal(x, y, count * sizeof *x);
     size_t same = 0;
-    for (size_t i = 0; i < count; i++) same += x[i] == z[i];
+    for (size_t i = 0; i < count; i++)
+        same += x[i] == z[i];
     assert_true(same < count / 100);
     kh_free(x);
     kh_free(y);

@@ -50,7 +50,8 @@ static uint64_t parameters(const kh_config *c, size_t neurons) {
     uint64_t block = 4 * d + qkv + d * d + d + fc1 * d + fc1 + m * d + d;
     if (c->layer_scale) block += 2 * d;
     uint64_t sum = prefix * d + (grid + (c->pos_has_prefix ? prefix : 0)) * d + c->blocks * block;
-    sum += 3 * c->patch * c->patch * d + (c->patch_bias ? d : 0) + (c->norm_pre ? 2 * d : 0) + 2 * d;
+    sum +=
+        3 * c->patch * c->patch * d + (c->patch_bias ? d : 0) + (c->norm_pre ? 2 * d : 0) + 2 * d;
     if (c->pool == KH_POOL_MAP) sum += d + 4 * d * d + 4 * d + 2 * d + 2 * m * d + m + d;
     return sum + (c->pool == KH_POOL_DISTILL ? 2 : 1) * (c->classes * d + c->classes);
 }
@@ -63,9 +64,9 @@ static void check_one(const kh_architecture *a) {
     kh_assert_ok(kh_config_registered(a->name, &c, &err));
     size_t neurons = (size_t)((double)c.dim * c.mlp_ratio);
     if (c.gated) neurons /= 2;
-    const char *pool = c.pool == KH_POOL_MAP                                  ? "map"
+    const char *pool = c.pool == KH_POOL_MAP                               ? "map"
                        : c.pool == KH_POOL_AVG || c.pool == KH_POOL_AVG_FC ? "avg"
-                                                                               : "token";
+                                                                           : "token";
     const json_t *image = json_object_get(want, "img_size");
     const char *filter = c.preprocess.filter == KH_FILTER_BILINEAR ? "bilinear" : "bicubic";
     bool good = c.dim == number(want, "dim") && c.blocks == number(want, "depth") &&
@@ -82,7 +83,8 @@ static void check_one(const kh_architecture *a) {
     if (!good) fail_msg("%s: the block differs from timm's", a->name);
     good = c.class_token == flag(want, "cls") && c.distill_token == flag(want, "dist") &&
            c.registers == number(want, "reg") && strcmp(pool, text(want, "pool")) == 0 &&
-           (c.pool == KH_POOL_AVG_FC) == flag(want, "fc_norm") && !flag(want, "pool_include_prefix") &&
+           (c.pool == KH_POOL_AVG_FC) == flag(want, "fc_norm") &&
+           !flag(want, "pool_include_prefix") &&
            (kh_config_prefix(&c) == 0 || c.pos_has_prefix == flag(want, "prefix_positions"));
     if (!good) fail_msg("%s: tokens or pooling differ from timm's", a->name);
     if (c.classes != number(want, "num_classes")) fail_msg("%s: %zu classes", a->name, c.classes);
@@ -96,10 +98,12 @@ static void check_one(const kh_architecture *a) {
 static void every_name_agrees_with_timm(void **state) {
     (void)state;
     assert_true(kh_registry_count() >= 138);
-    for (size_t i = 0; i < kh_registry_count(); i++) check_one(kh_registry_get(i));
+    for (size_t i = 0; i < kh_registry_count(); i++)
+        check_one(kh_registry_get(i));
 }
 
-/* A default tag may use other means than its family; the family's own must be those of most members. */
+/* A default tag may use other means than its family; the family's own must be those of most
+ * members. */
 static void means_are_those_of_most_members_of_a_family(void **state) {
     (void)state;
     size_t same = 0;

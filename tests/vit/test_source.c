@@ -1,4 +1,5 @@
-/* Folders as people have them: the wrong one, half of one, foreign prefixes, other architectures. */
+/* Folders as people have them: the wrong one, half of one, foreign prefixes, other architectures.
+ */
 #include "support/kh_test.h"
 
 #include "base/alloc.h"
@@ -38,7 +39,8 @@ static void put_text(const char *folder, const char *name, const char *text) {
 
 #define TINY(args)                                                                                 \
     "{\"architecture\": \"vit_base_patch16_224\", \"num_classes\": 10, \"model_args\": {"          \
-    "\"img_size\": 32, \"patch_size\": 8, \"embed_dim\": 24, \"depth\": 2, \"num_heads\": 3" args "}}"
+    "\"img_size\": 32, \"patch_size\": 8, \"embed_dim\": 24, \"depth\": 2, \"num_heads\": 3" args  \
+    "}}"
 
 /* A list of tensors to be written; changed by the tests before. */
 enum { MOST = 64 };
@@ -103,7 +105,8 @@ static void shelf_write(shelf *s, const char *folder, const char *file) {
     for (size_t i = 0; i < s->count; i++)
         if (s->tensors[i].name) kept[count++] = s->tensors[i];
     kh_assert_ok(kh_tensors_write(path_in(folder, file), kept, count, NULL, NULL, 0, &err));
-    for (size_t i = 0; i < s->count; i++) kh_free(s->data[i]);
+    for (size_t i = 0; i < s->count; i++)
+        kh_free(s->data[i]);
 }
 
 static void assert_opens(const char *folder, const kh_model_options *options) {
@@ -275,7 +278,8 @@ static void open_clip_trunks_keep_their_head_elsewhere(void **state) {
     float bias[10];
     kh_assert_ok(kh_model_open(ctx, folder, NULL, &model, &err));
     kh_assert_ok(kh_model_tensor_read(model, "head.bias", bias, 10, &err));
-    for (size_t i = 0; i < 10; i++) assert_true(bias[i] == 0);
+    for (size_t i = 0; i < 10; i++)
+        assert_true(bias[i] == 0);
     kh_model_close(model);
 }
 
@@ -329,10 +333,11 @@ static void deit3_gammas_have_old_names(void **state) {
 static void leading_classes_are_dropped_by_the_label_offset(void **state) {
     (void)state;
     const char *folder = kh_test_folder("offset");
-    put_text(folder, "config.json",
-             "{\"architecture\": \"vit_base_patch16_224\", \"pretrained_cfg\": {\"label_offset\": 3,"
-             "\"num_classes\": 7}, \"model_args\": {\"img_size\": 32, \"patch_size\": 8,"
-             "\"embed_dim\": 24, \"depth\": 2, \"num_heads\": 3}}");
+    put_text(
+        folder, "config.json",
+        "{\"architecture\": \"vit_base_patch16_224\", \"pretrained_cfg\": {\"label_offset\": 3,"
+        "\"num_classes\": 7}, \"model_args\": {\"img_size\": 32, \"patch_size\": 8,"
+        "\"embed_dim\": 24, \"depth\": 2, \"num_heads\": 3}}");
     shelf s;
     shelf_fill(&s);
     shelf_write(&s, folder, "model.safetensors");
@@ -362,8 +367,9 @@ static void missing_and_unexpected_tensors_are_listed(void **state) {
     shelf_drop(&s, "cls_token");
     shelf_add(&s, "extra.weight", 1, (const size_t[]){3});
     shelf_write(&s, folder, "model.safetensors");
-    assert_refused(folder, KH_E_FORMAT,
-                   "2 tensors missing (cls_token, blocks.1.norm2.bias), 1 not expected (extra.weight)");
+    assert_refused(
+        folder, KH_E_FORMAT,
+        "2 tensors missing (cls_token, blocks.1.norm2.bias), 1 not expected (extra.weight)");
 }
 
 static void only_the_first_eight_names_are_shown(void **state) {
@@ -378,10 +384,12 @@ static void only_the_first_eight_names_are_shown(void **state) {
     shelf s;
     shelf_fill(&s);
     shelf_write(&s, folder, "model.safetensors");
-    kh_assert_fails(kh_model_open(ctx, folder, NULL, &model, &err), KH_E_FORMAT, "12 not expected (");
+    kh_assert_fails(kh_model_open(ctx, folder, NULL, &model, &err), KH_E_FORMAT,
+                    "12 not expected (");
     assert_non_null(strstr(err.text, ", ..."));
     size_t commas = 0;
-    for (const char *c = strstr(err.text, "12 not expected"); *c; c++) commas += *c == ',';
+    for (const char *c = strstr(err.text, "12 not expected"); *c; c++)
+        commas += *c == ',';
     assert_int_equal(commas, 8);
 }
 
@@ -392,8 +400,9 @@ static void wrong_shapes_are_shown_beside_the_right_ones(void **state) {
     shelf s;
     shelf_fill(&s);
     shelf_write(&s, folder, "model.safetensors");
-    assert_refused(folder, KH_E_SHAPE, "'head.weight' is [10,24], but vit_base_patch16_224 needs "
-                                       "[11,24]");
+    assert_refused(folder, KH_E_SHAPE,
+                   "'head.weight' is [10,24], but vit_base_patch16_224 needs "
+                   "[11,24]");
 }
 
 static void pooling_by_the_mean_is_hinted_at(void **state) {
@@ -489,10 +498,11 @@ static void transformers_folders_do_not_resample_by_themselves(void **state) {
         kh_assert_ok(kh_file_write(path_in(folder, files[i]), bytes, count, &err));
         kh_free(bytes);
     }
-    put_text(folder, "config.json",
-             "{\"model_type\": \"vit\", \"architectures\": [\"ViTForImageClassification\"],"
-             "\"hidden_size\": 24, \"num_hidden_layers\": 2, \"num_attention_heads\": 3,"
-             "\"intermediate_size\": 96, \"image_size\": 48, \"patch_size\": 8, \"num_labels\": 10}");
+    put_text(
+        folder, "config.json",
+        "{\"model_type\": \"vit\", \"architectures\": [\"ViTForImageClassification\"],"
+        "\"hidden_size\": 24, \"num_hidden_layers\": 2, \"num_attention_heads\": 3,"
+        "\"intermediate_size\": 96, \"image_size\": 48, \"patch_size\": 8, \"num_labels\": 10}");
     assert_refused(folder, KH_E_SHAPE, "preprocessor_config.json makes images of 32x32");
     kh_model *model;
     const kh_model_options sized = {.height = 48, .width = 48};
@@ -507,7 +517,8 @@ static void a_dinov2_folder_runs_at_its_processors_crop(void **state) {
     unsigned char *bytes;
     size_t count;
     for (size_t i = 0; i < 2; i++) {
-        kh_assert_ok(kh_file_read(golden_path("hf_dinov2", files[i]), 1 << 20, &bytes, &count, &err));
+        kh_assert_ok(
+            kh_file_read(golden_path("hf_dinov2", files[i]), 1 << 20, &bytes, &count, &err));
         kh_assert_ok(kh_file_write(path_in(folder, files[i]), bytes, count, &err));
         kh_free(bytes);
     }
