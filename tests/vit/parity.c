@@ -10,17 +10,18 @@ enum { CONTEXTS = 5, CASES = 128 };
 static kh_ctx *contexts[CONTEXTS + 1];
 static char context_names[CONTEXTS][32];
 
-static void free_contexts(void) {
-    for (size_t i = 0; i < CONTEXTS; i++)
+int parity_free_contexts(void **state) {
+    (void)state;
+    for (size_t i = 0; i < CONTEXTS; i++) {
         kh_ctx_free(contexts[i]);
+        contexts[i] = NULL;
+    }
+    return 0;
 }
 
 kh_ctx **parity_contexts(void) {
-    static const char *const wanted[CONTEXTS][2] = {{"reference", NULL},
-                                                    {"cpu", "plain"},
-                                                    {"cpu", "avx2"},
-                                                    {"cpu", "avx512"},
-                                                    {"cpu", "neon"}};
+    static const char *const wanted[CONTEXTS][2] = {
+        {"reference", NULL}, {"cpu", "plain"}, {"cpu", "avx2"}, {"cpu", "avx512"}, {"cpu", "neon"}};
     if (contexts[0]) return contexts;
     size_t count = 0;
     for (size_t i = 0; i < CONTEXTS; i++) {
@@ -34,7 +35,6 @@ kh_ctx **parity_contexts(void) {
         count++;
     }
     assert_true(count >= 1);
-    (void)atexit(free_contexts);
     return contexts;
 }
 

@@ -5,8 +5,11 @@
 #include "keyhole/vit.h"
 #include "support/kh_test.h"
 
-/* Every device and instruction set this machine has; NULL behind the last. Freed at exit. */
+/* Every device and instruction set this machine has; NULL behind the last. */
 kh_ctx **parity_contexts(void);
+/* Group teardown of every test that uses them. Not at exit: a crash in a worker thread exits from
+ * there, and that thread cannot wait for itself. */
+int parity_free_contexts(void **state);
 /* "cpu avx2", "reference" */
 const char *parity_context_name(size_t index);
 

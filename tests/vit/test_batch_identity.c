@@ -223,5 +223,5 @@ int main(void) {
         cmocka_unit_test(bits_do_not_depend_on_company),
         cmocka_unit_test(contexts_that_fit_share_a_model),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, parity_free_contexts);
 }

@@ -8,10 +8,11 @@ enum { IMAGES = 3 };
 typedef void (*for_site)(kh_ctx *ctx, const kh_model *model, const ref_model *ref,
                          const kh_site *site, const float *images);
 
-static void each_editable_site(for_site check, size_t first_context) {
+static void each_editable_site(for_site check, bool every_context) {
     kh_ctx **ctx = parity_contexts();
-    for (size_t c = first_context; ctx[c]; c++)
+    for (size_t c = 0; ctx[c]; c++)
         for (size_t f = 0; pass_families[f]; f++) {
+            if (!every_context && ctx[c + 1]) continue; /* the last is the fastest */
             kh_model *model = pass_open(ctx[c], pass_families[f]);
             ref_model *ref = ref_from_model(model);
             float *images = pass_images(model, IMAGES);
@@ -45,7 +46,7 @@ static void scale_one(kh_ctx *ctx, const kh_model *model, const ref_model *ref, 
 
 static void scaling_by_one_keeps_every_bit(void **state) {
     (void)state;
-    each_editable_site(scale_one, 0);
+    each_editable_site(scale_one, true);
 }
 
 static size_t token_axis_size(const kh_site *s) {
@@ -132,7 +133,7 @@ static void all_operations(kh_ctx *ctx, const kh_model *model, const ref_model *
 
 static void every_operation_at_every_site(void **state) {
     (void)state;
-    each_editable_site(all_operations, 1);
+    each_editable_site(all_operations, false);
 }
 
 /* An image nobody edits keeps its bits. */
@@ -254,5 +255,5 @@ int main(void) {
         cmocka_unit_test(edits_in_chosen_rows_of_the_last_block),
         cmocka_unit_test(impossible_edits_are_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, parity_free_contexts);
 }

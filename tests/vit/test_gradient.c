@@ -3,7 +3,7 @@
 
 #include "vit/parity.h"
 
-enum { IMAGES = 2, PROBES = 6 };
+enum { IMAGES = 2, PROBES = 4 };
 
 static bool can_seed(const kh_site *s) {
     return !strstr(s->name, "hook_scale") && !strstr(s->name, "scores") &&
@@ -121,13 +121,14 @@ static void seeds_at_every_site(void **state) {
     kh_ctx **ctx = parity_contexts();
     for (size_t c = 0; ctx[c]; c++)
         for (size_t f = 0; pass_families[f]; f++) {
+            if (c && ctx[c + 1]) continue; /* the definition and the fastest; recordings see all */
             problem p = problem_open(ctx[c], pass_families[f]);
             for (size_t i = 0; i < kh_site_count(p.model); i++) {
                 const kh_site site = kh_site_get(p.model, i);
                 const char *const name = site.name;
                 if (!can_seed(&site)) continue;
                 check(&p, NULL, 0, &name, 1, false);
-                check(&p, NULL, 0, &name, 1, true);
+                if (strstr(name, "mlp.")) check(&p, NULL, 0, &name, 1, true);
             }
             problem_close(&p);
         }
@@ -142,6 +143,7 @@ static void seeds_add_up(void **state) {
                                         "hook_full_embed",        "hook_pre_head"};
     for (size_t c = 0; ctx[c]; c++)
         for (size_t f = 0; pass_families[f]; f++) {
+            if (c && ctx[c + 1]) continue; /* the definition and the fastest; recordings see all */
             problem p = problem_open(ctx[c], pass_families[f]);
             check(&p, NULL, 0, sites, 6, false);
             check(&p, NULL, 0, sites, 5, false);
@@ -328,5 +330,5 @@ int main(void) {
         cmocka_unit_test(nothing_flows_from_zero_seeds),
         cmocka_unit_test(unprepared_gradients_are_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, parity_free_contexts);
 }

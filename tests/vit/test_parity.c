@@ -237,5 +237,5 @@ int main(void) {
         cmocka_unit_test(float64_path_agrees_with_recorded_logits),
         cmocka_unit_test(every_recorded_family_agrees),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, parity_free_contexts);
 }

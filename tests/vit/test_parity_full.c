@@ -13,5 +13,5 @@ static void full_size_models_agree(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(full_size_models_agree)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, parity_free_contexts);
 }

@@ -296,5 +296,5 @@ int main(void) {
         cmocka_unit_test(a_logit_that_is_not_a_number_is_an_error),
         cmocka_unit_test(the_head_reads_plain_vectors),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, parity_free_contexts);
 }

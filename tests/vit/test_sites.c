@@ -210,5 +210,5 @@ int main(void) {
         cmocka_unit_test(shorthands),
         cmocka_unit_test(wrong_names_get_near_ones),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, parity_free_contexts);
 }
