@@ -12,7 +12,7 @@ bad=0
 check() {
     want=$1
     shift
-    valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect \
+    valgrind -q --suppressions=tools/valgrind.supp --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect \
         --errors-for-leak-kinds=definite,indirect "$keyhole" "$@" >"$out/stdout" 2>"$out/stderr" </dev/null
     code=$?
     if [ "$code" = "$want" ]; then
