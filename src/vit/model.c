@@ -297,6 +297,9 @@ static kh_status load_random(kh_ctx *ctx, const kh_model_source *source, kh_conf
                              const kh_fill *progress, kh_model **out, kh_error *err) {
     const size_t hidden = (size_t)((double)c->dim * c->mlp_ratio);
     if (!c->neurons) c->neurons = c->gated ? hidden / 2 : hidden;
+    if (!c->neurons)
+        return kh_fail(err, KH_E_SHAPE, "mlp_ratio %g of an embedding width of %zu leaves no neuron",
+                       c->mlp_ratio, c->dim);
     (void)snprintf(c->layout, sizeof c->layout, "random");
     kh_status status;
     kh_model *m = NULL;
@@ -374,6 +377,7 @@ static kh_status open_source(kh_ctx *ctx, const kh_model_source *source, const k
         KH_GO(load_random(ctx, source, &c, &progress, &m, err));
     else
         KH_GO(load_file(ctx, source, &c, configured, &limits, &progress, &m, err));
+    if (!m) goto done; /* cannot be: both loaders give a model or a status */
     KH_GO(prepare_map_pool(m, err));
     KH_GO(choose_classes(&c, o, &limits, &m->classes, err));
     const char *where = source->folder ? source->folder : source->architecture;
