@@ -30,7 +30,7 @@ static kh_status too_large(kh_error *err, const char *path, uint64_t max_bytes) 
 /* Reads to the end of fd; `guess` is the size the system reports (0 when unknown). */
 static kh_status read_all(int fd, const char *path, uint64_t max_bytes, size_t guess,
                           unsigned char **out, size_t *out_bytes, kh_error *err) {
-    size_t capacity = guess + 1 > 4096 ? guess + 1 : 4096;
+    size_t capacity = guess > 4096 ? guess + 2 : 4096; /* the end shows without growing */
     size_t used = 0;
     unsigned char *bytes = kh_realloc(NULL, capacity, 1);
     if (!bytes)
@@ -106,22 +106,29 @@ kh_status kh_file_begin(kh_file_writer *writer, const char *path, kh_error *err)
     struct stat info;
     const bool in_place =
         stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
-    kh_text partial = {0};
-    kh_text_addf(&partial, "%s.%ld.%u.partial", path, (long)getpid(),
-                 atomic_fetch_add(&serial, 1u));
     writer->path = kh_strdup(path);
-    if (partial.failed || !writer->path) {
+    if (!writer->path) return kh_fail(err, KH_E_MEMORY, "no memory for a file name");
+    if (in_place) writer->fd = open(path, O_WRONLY | O_CLOEXEC);
+    /* O_EXCL: in a folder that others may write to, the name could be theirs, or a link of theirs */
+    for (unsigned tries = 0; !in_place && tries < 100; tries++) {
+        kh_text partial = {0};
+        kh_text_addf(&partial, "%s.%ld.%u.partial", path, (long)getpid(),
+                     atomic_fetch_add(&serial, 1u));
+        if (partial.failed) {
+            kh_text_clear(&partial);
+            kh_free(writer->path);
+            writer->path = NULL;
+            return kh_fail(err, KH_E_MEMORY, "no memory for a file name");
+        }
+        writer->fd = open(partial.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (writer->fd >= 0) {
+            writer->partial = partial.data;
+            break;
+        }
+        const int saved = errno;
         kh_text_clear(&partial);
-        kh_free(writer->path);
-        writer->path = NULL;
-        return kh_fail(err, KH_E_MEMORY, "no memory for a file name");
-    }
-    if (in_place) {
-        writer->fd = open(path, O_WRONLY | O_CLOEXEC);
-        kh_text_clear(&partial);
-    } else {
-        writer->fd = open(partial.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        writer->partial = partial.data;
+        errno = saved;
+        if (errno != EEXIST) break;
     }
     if (writer->fd >= 0) return KH_OK;
     const kh_status status = fail_io(err, in_place ? "open" : "create", path);

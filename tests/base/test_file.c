@@ -40,6 +40,27 @@ static void assert_holds(const char *path, const char *text, size_t count) {
     kh_free(bytes);
 }
 
+/* In a folder that others may write to, a link in the partial file's place must not be followed. */
+static void a_planted_link_is_not_written_through(void **state) {
+    (void)state;
+    kh_error err = {0};
+    const char *folder = kh_test_folder("planted");
+    char path[1024], link[1100], victim[1024];
+    (void)snprintf(path, sizeof path, "%s", in(folder, "f"));
+    (void)snprintf(victim, sizeof victim, "%s", in(folder, "victim"));
+    kh_assert_ok(kh_file_write(victim, "mine", 4, &err));
+    for (unsigned serial = 0; serial < 50; serial++) {
+        (void)snprintf(link, sizeof link, "%s.%ld.%u.partial", path, (long)getpid(), serial);
+        assert_int_equal(symlink(victim, link), 0);
+    }
+    kh_assert_ok(kh_file_write(path, "new", 3, &err));
+    assert_holds(path, "new", 3);
+    assert_holds(victim, "mine", 4);
+    struct stat info;
+    assert_int_equal(lstat(path, &info), 0);
+    assert_true(S_ISREG(info.st_mode));
+}
+
 static void files_come_back_as_they_went(void **state) {
     (void)state;
     kh_error err = {0};
@@ -233,6 +254,7 @@ static void every_failed_allocation_is_reported(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_planted_link_is_not_written_through),
         cmocka_unit_test(files_come_back_as_they_went),
         cmocka_unit_test(a_pipe_is_read_to_its_end),
         cmocka_unit_test(reading_knows_its_limits),
