@@ -5,6 +5,7 @@
 #include "base/text.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,4 +100,15 @@ bool kh_json_size(const json_t *value, size_t *out) {
     if (number < 0) return false;
     *out = (size_t)number;
     return true;
+}
+
+json_t *kh_json_text(const char *text) {
+    if (!text) return json_null();
+    const size_t length = strlen(text);
+    if (kh_utf8_valid(text, length)) return json_stringn(text, length);
+    char *shown = length < SIZE_MAX / 4 - 4 ? kh_realloc(NULL, 4 * length + 5, 1) : NULL;
+    json_t *value = NULL;
+    if (shown) value = json_string(kh_shown(text, length, shown, 4 * length + 5));
+    kh_free(shown);
+    return value;
 }

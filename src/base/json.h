@@ -26,4 +26,8 @@ kh_status kh_json_parse_object(const char *bytes, size_t count, kh_json_limits l
 /* A plain non-negative integer (no sign, fraction or exponent); false otherwise. */
 bool kh_json_size(const json_t *value, size_t *out);
 
+/* A string, or null for NULL. Bytes that are not UTF-8 (file names may have them) become \xNN. NULL
+ * when out of memory. */
+json_t *kh_json_text(const char *text);
+
 #endif

@@ -41,6 +41,7 @@ static const kh_option options[] = {
 typedef struct tally {
     size_t labelled, top1, top5, failed;
     json_t *images;
+    bool is_short; /* an image is missing from the JSON: no memory */
 } tally;
 
 static bool is_within(const kh_prediction *top, size_t count, size_t truth) {
@@ -52,7 +53,7 @@ static bool is_within(const kh_prediction *top, size_t count, size_t truth) {
 static void print_image(const char *path, const kh_prediction *top, size_t count,
                         const kh_classes *classes, const size_t *truth) {
     char label[256];
-    printf("%s", path);
+    kh_print_path(path);
     if (truth) {
         kh_class_label(classes, *truth, label, sizeof label);
         printf("   (true: %s)", label);
@@ -75,7 +76,7 @@ static json_t *image_json(const char *path, const kh_prediction *top, size_t cou
                                               "name", c.name, "logit", (double)top[i].logit,
                                               "probability", (double)top[i].probability));
     }
-    json_t *image = json_pack("{s:s, s:o}", "image", path, "top", list);
+    json_t *image = json_pack("{s:o, s:o}", "image", kh_json_text(path), "top", list);
     if (truth) json_object_set_new(image, "truth", json_integer((json_int_t)*truth));
     return image;
 }
@@ -92,8 +93,8 @@ static void report_image(tally *t, const settings *s, const kh_model *model, con
     }
     const size_t shown = s->topk < predictions ? s->topk : predictions;
     if (s->common.json)
-        json_array_append_new(t->images,
-                              image_json(path, top, shown, classes, known ? &truth : NULL));
+        t->is_short |= json_array_append_new(t->images, image_json(path, top, shown, classes,
+                                                                   known ? &truth : NULL)) != 0;
     else
         print_image(path, top, shown, classes, known ? &truth : NULL);
 }
@@ -160,6 +161,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
     if (!status) status = kh_require_classes(session.model, err);
     if (!status) status = classify_all(&session, s, &inputs, &t, err);
+    if (!status && t.is_short) status = kh_fail(err, KH_E_MEMORY, "no memory for the JSON output");
     if (!status && s->common.json) {
         if (!kh_print_json(result_json(&t, s, session.model), err)) status = KH_E_MEMORY;
     } else if (!status && s->truth) {

@@ -5,6 +5,7 @@
 #include "cli/outdir.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -95,6 +96,7 @@ static kh_status choose_classes(const settings *s, const kh_image_batch *batch,
                                 const kh_classes *classes, kh_look_result *r, size_t *asked,
                                 kh_error *err) {
     size_t one = 0;
+    char shown[KH_SHOWN_BYTES];
     if (s->class_query) KH_TRY(kh_classes_find(classes, s->class_query, &one, err));
     r->asked_class = s->class_query != NULL;
     for (size_t i = 0; i < batch->count; i++) {
@@ -103,7 +105,7 @@ static kh_status choose_classes(const settings *s, const kh_image_batch *batch,
         if (s->truth && r->truth[i] == SIZE_MAX)
             return kh_fail(err, KH_E_NOT_FOUND,
                            "--truth: neither the name nor the folder of '%s' is a class",
-                           batch->paths[i]);
+                           kh_shown(batch->paths[i], strlen(batch->paths[i]), shown, sizeof shown));
     }
     return KH_OK;
 }
@@ -174,7 +176,8 @@ static void print_image(const kh_look_result *r, size_t i) {
     const kh_look *l = &r->look;
     const kh_classes *classes = kh_model_classes(r->model);
     char label[256];
-    printf("%s\n", r->paths[i]);
+    kh_print_path(r->paths[i]);
+    putchar('\n');
     for (size_t p = 0; p < l->predictions; p++) {
         const kh_prediction *top = &l->top[i * l->predictions + p];
         kh_class_label(classes, top->class_index, label, sizeof label);
@@ -224,7 +227,7 @@ static json_t *image_json(const kh_look_result *r, size_t i) {
                                l->contribution ? kh_json_number(l->contribution[at]) : json_null(),
                                "map", map));
     }
-    return json_pack("{s:s, s:I, s:o, s:o}", "image", r->paths[i], "class",
+    return json_pack("{s:o, s:I, s:o, s:o}", "image", kh_json_text(r->paths[i]), "class",
                      (json_int_t)l->class_index[i], "top", top, "neurons", neurons);
 }
 
@@ -237,10 +240,13 @@ static kh_status print_result(const settings *s, const kh_look_result *r, kh_err
     }
     json_t *images = json_array();
     for (size_t i = 0; i < r->look.images; i++)
-        json_array_append_new(images, image_json(r, i));
-    json_t *root = json_pack("{s:o, s:[II], s:s, s:o}", "model", kh_model_receipt(r->model), "grid",
+        if (json_array_append_new(images, image_json(r, i)) != 0) {
+            json_decref(images);
+            return kh_fail(err, KH_E_MEMORY, "no memory for the JSON output");
+        }
+    json_t *root = json_pack("{s:o, s:[II], s:o, s:o}", "model", kh_model_receipt(r->model), "grid",
                              (json_int_t)r->look.grid.height, (json_int_t)r->look.grid.width, "out",
-                             s->out, "images", images);
+                             kh_json_text(s->out), "images", images);
     return kh_print_json(root, err) ? KH_OK : KH_E_MEMORY;
 }
 

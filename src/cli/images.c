@@ -78,6 +78,11 @@ kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, si
     return KH_OK;
 }
 
+void kh_print_path(const char *path) {
+    char shown[8192];
+    fputs(kh_shown(path, strlen(path), shown, sizeof shown), stdout);
+}
+
 kh_status kh_require_classes(const kh_model *model, kh_error *err) {
     if (kh_model_get_info(model)->classes > 0) return KH_OK;
     return kh_fail(err, KH_E_UNSUPPORTED,

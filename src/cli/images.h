@@ -32,6 +32,9 @@ kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, si
 /* KH_E_UNSUPPORTED unless the model has a classifier. */
 kh_status kh_require_classes(const kh_model *model, kh_error *err);
 
+/* To standard output as text for people: what a terminal might obey is written \xNN. */
+void kh_print_path(const char *path);
+
 /* "3 of 200 images could not be read" */
 kh_status kh_images_failed(size_t failed, size_t total, kh_error *err);
 

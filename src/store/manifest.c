@@ -3,9 +3,8 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
-#include "base/text.h"
+#include "base/json.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,15 +57,6 @@ static json_t *number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-/* Foreign text may not be UTF-8; then every odd byte is written out as \xNN. */
-static json_t *text_value(const char *text) {
-    if (!text) return json_null();
-    json_t *value = json_string(text);
-    if (value) return value;
-    char shown[1024];
-    return json_string(kh_shown(text, strlen(text), shown, sizeof shown));
-}
-
 kh_status kh_store_manifest_create(const char *analysis, kh_manifest **out, kh_error *err) {
     kh_manifest *m = kh_calloc(1, sizeof *m);
     *out = NULL;
@@ -89,7 +79,7 @@ void kh_store_manifest_free(kh_manifest *m) {
 }
 
 void kh_store_manifest_text(kh_manifest *m, const char *key, const char *text) {
-    set(m, key, text_value(text));
+    set(m, key, kh_json_text(text));
 }
 
 void kh_store_manifest_size(kh_manifest *m, const char *key, uint64_t value) {
@@ -116,7 +106,7 @@ void kh_store_manifest_texts(kh_manifest *m, const char *key, const char *const 
                              size_t count) {
     json_t *array = json_array();
     for (size_t i = 0; array && i < count; i++)
-        if (json_array_append_new(array, text_value(texts[i])) != 0) refuse(m, KH_E_MEMORY, key);
+        if (json_array_append_new(array, kh_json_text(texts[i])) != 0) refuse(m, KH_E_MEMORY, key);
     set(m, key, array);
 }
 
@@ -197,7 +187,7 @@ void kh_store_manifest_file(kh_manifest *m, const char *name, const size_t *shap
         files = json_object_get(m->root, "files");
     }
     json_t *entry = json_object();
-    bool ok = files && entry && json_object_set_new(entry, "name", text_value(name)) == 0;
+    bool ok = files && entry && json_object_set_new(entry, "name", kh_json_text(name)) == 0;
     if (ok && rank) {
         json_t *sizes = json_array();
         for (size_t i = 0; i < rank; i++)
@@ -206,7 +196,7 @@ void kh_store_manifest_file(kh_manifest *m, const char *name, const size_t *shap
         ok = ok && json_object_set(entry, "shape", sizes) == 0;
         json_decref(sizes);
     }
-    ok = ok && json_object_set_new(entry, "meaning", text_value(meaning)) == 0;
+    ok = ok && json_object_set_new(entry, "meaning", kh_json_text(meaning)) == 0;
     if (!ok || json_array_append(files, entry) != 0) refuse(m, KH_E_MEMORY, "files");
     json_decref(entry);
 }

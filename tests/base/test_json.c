@@ -186,6 +186,23 @@ static void out_of_memory_is_never_a_wrong_value(void **state) {
     assert_in_range(failed, 10, 900);
 }
 
+static void any_text_becomes_a_string(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", ""}, {"it's \xC3\xBC", "it's \xC3\xBC"}, {"a\xFF'", "a\\xff\\x27"}, {"\xFF", "\\xff"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *text = kh_json_text(cases[i][0]);
+        assert_string_equal(json_string_value(text), cases[i][1]);
+        json_decref(text);
+    }
+    char long_name[300] = "";
+    memset(long_name, '\xFE', sizeof long_name - 1);
+    json_t *text = kh_json_text(long_name), *null = kh_json_text(NULL);
+    assert_int_equal(json_string_length(text), 4 * (sizeof long_name - 1));
+    assert_true(json_is_null(null));
+    json_decref(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_texts_are_refused),
@@ -195,6 +212,7 @@ int main(void) {
         cmocka_unit_test(sizes_are_plain_integers),
         cmocka_unit_test(messages_do_not_carry_control_characters),
         cmocka_unit_test(out_of_memory_is_never_a_wrong_value),
+        cmocka_unit_test(any_text_becomes_a_string),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
