@@ -109,15 +109,43 @@ void kh_inputs_clear(kh_inputs *inputs) {
     *inputs = (kh_inputs){0};
 }
 
+/* Letters of either case, '_' as a blank. */
+static bool same_words(const char *a, size_t a_length, const char *b, size_t b_length) {
+    if (a_length != b_length) return false;
+    for (size_t i = 0; i < a_length; i++) {
+        const int x = a[i] == '_' ? ' ' : tolower((unsigned char)a[i]);
+        const int y = b[i] == '_' ? ' ' : tolower((unsigned char)b[i]);
+        if (x != y) return false;
+    }
+    return true;
+}
+
+/* The whole label, one of its synonyms, or the wnid. A part of a name is enough for a person who
+ * asks for a class, but a folder called "val" does not say that its pictures show a valley. */
+static bool is_called(const kh_class *c, const char *name, size_t length) {
+    if (c->wnid && same_words(c->wnid, strlen(c->wnid), name, length)) return true;
+    if (same_words(c->name, strlen(c->name), name, length)) return true;
+    for (const char *at = c->name; *at;) {
+        at += strspn(at, " ");
+        const size_t size = strcspn(at, ",");
+        if (same_words(at, size, name, length)) return true;
+        at += size + (at[size] == ',');
+    }
+    return false;
+}
+
 static bool find_class(const kh_classes *classes, const char *text, size_t length, size_t *index) {
     char name[160];
     if (length == 0 || length >= sizeof name) return false;
     memcpy(name, text, length);
     name[length] = '\0';
-    bool all_digits = true; /* a folder called "12" is no claim about class 12 */
-    for (size_t i = 0; i < length; i++)
-        all_digits = all_digits && isdigit((unsigned char)name[i]);
-    return !all_digits && kh_classes_find(classes, name, index, NULL) == KH_OK;
+    if (strspn(name, "0123456789") == length) return false; /* a folder "12" is not class 12 */
+    size_t found;
+    if (kh_classes_find(classes, name, &found, NULL) != KH_OK) return false;
+    const kh_class c = kh_classes_get(classes, found);
+    if (!is_called(&c, name, length)) return false;
+    *index = found;
+    return true;
 }
 
 bool kh_input_truth(const kh_classes *classes, const char *path, size_t *index) {
