@@ -188,7 +188,7 @@ typedef struct collected {
 static kh_status bench_model(const settings *s, const char *model, const char *batches,
                              collected *all, kh_error *err) {
     const char *p = batches;
-    while (*p) {
+    do {
         const size_t length = strcspn(p, ",");
         char text[16] = "";
         size_t batch = 0;
@@ -205,7 +205,7 @@ static kh_status bench_model(const settings *s, const char *model, const char *b
         else
             print_case(model, batch, &m);
         p += length + (p[length] == ',');
-    }
+    } while (*p);
     return KH_OK;
 }
 

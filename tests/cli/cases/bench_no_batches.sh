@@ -1,0 +1,1 @@
+keyhole bench random:test_vit --batches "" --json
