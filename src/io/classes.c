@@ -68,9 +68,11 @@ static kh_status keep(kh_builder *b, size_t index, const char *text, size_t leng
                        index, length, KH_MAX_LABEL_BYTES);
     for (size_t i = 0; i < length; i++) {
         const unsigned char c = (unsigned char)text[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7F)
+        const unsigned char next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
+        const bool is_c1 = c == 0xC2 && next >= 0x80 && next < 0xA0; /* U+0080..U+009F in UTF-8 */
+        if ((c < 0x20 && c != '\t') || c == 0x7F || is_c1)
             return kh_fail(err, KH_E_FORMAT, "%s: label %zu holds the control character 0x%02x",
-                           b->what, index, c);
+                           b->what, index, is_c1 ? next : c);
     }
     *at = b->pool.length;
     for (size_t i = 0; i < length; i++)

@@ -237,6 +237,9 @@ static void hostile_label_files_are_refused(void **state) {
                  {"[\"ca\\u0000t\"]", KH_E_FORMAT, "not valid JSON"},
                  {"[\"ca\\u001bt\", \"dog\"]", KH_E_FORMAT, "control character 0x1b"},
                  {"cat\x07\ndog\n", KH_E_FORMAT, "control character 0x07"},
+                 {"c\xC2\x9B"
+                  "2Jt\ndog\n",
+                  KH_E_FORMAT, "control character 0x9b"},
                  {"c\xFFt\ndog\n", KH_E_FORMAT, "UTF-8"},
                  {"[[[[[[[[[[[[[[[[[[[[\"cat\"]]]]]]]]]]]]]]]]]]]]", KH_E_LIMIT, "nested deeper"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
