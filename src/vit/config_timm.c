@@ -207,7 +207,7 @@ static kh_status read_preprocess(const json_t *cfg, kh_preprocess *how, size_t i
                            how->std[i]);
     KH_TRY(kh_get_double(cfg, what, "crop_pct", 0, 16, &how->crop_pct, err));
     if (!(how->crop_pct > 0)) how->crop_pct = 0.875;
-    char name[64] = "";
+    char name[64] = "", shown[KH_SHOWN_BYTES];
     KH_TRY(kh_get_text(cfg, what, "crop_mode", name, sizeof name, err));
     if (strcmp(name, "squash") == 0)
         how->crop = KH_CROP_SQUASH;
@@ -215,7 +215,7 @@ static kh_status read_preprocess(const json_t *cfg, kh_preprocess *how, size_t i
         how->crop = KH_CROP_BORDER;
     else if (name[0] && strcmp(name, "center") != 0)
         kh_warn(warner, "crop_mode '%s' is unknown; timm crops the centre then, and so do we",
-                name);
+                kh_shown(name, strlen(name), shown, sizeof shown));
     static const struct {
         const char *name;
         kh_filter filter;
@@ -232,7 +232,6 @@ static kh_status read_preprocess(const json_t *cfg, kh_preprocess *how, size_t i
             how->filter = filters[i].filter;
             return KH_OK;
         }
-    char shown[KH_SHOWN_BYTES];
     return kh_fail(err, KH_E_UNSUPPORTED,
                    "%s: interpolation '%s' is not bilinear, bicubic, lanczos, box or hamming", what,
                    kh_shown(name, strlen(name), shown, sizeof shown));
@@ -261,11 +260,12 @@ static void warn_disagreement(const json_t *root, const kh_config *c, kh_warner 
     const char *ours = c->pool == KH_POOL_MAP                                ? "map"
                        : c->pool == KH_POOL_AVG || c->pool == KH_POOL_AVG_FC ? "avg"
                                                                              : "token";
+    char shown[32];
     if (pool && pool[0] && strcmp(pool, ours) != 0)
         kh_warn(warner,
-                "config.json says global_pool '%.20s', but the architecture pools by '%s'; timm "
+                "config.json says global_pool '%s', but the architecture pools by '%s'; timm "
                 "follows the architecture (and model_args), and so do we",
-                pool, ours);
+                kh_shown(pool, strlen(pool), shown, sizeof shown), ours);
     const json_t *features = kh_get(root, "num_features");
     if (json_is_integer(features) && json_integer_value(features) != (json_int_t)c->dim)
         kh_warn(warner, "config.json says num_features %lld, but the model is %zu wide",
@@ -348,6 +348,8 @@ kh_status kh_config_timm(const json_t *root, const char *architecture, kh_warner
     (void)snprintf(c.tag, sizeof c.tag, "%s", tag);
     kh_status status = root ? fill(root, &c, warner, err) : KH_OK;
     if (!root) c.head_is_projection = is_projection(&c);
+    (void)snprintf(tag, sizeof tag, "%s", c.tag); /* a stranger's text that many places print */
+    (void)kh_shown(tag, strlen(tag), c.tag, sizeof c.tag);
     if (!status) status = kh_config_check(&c, err);
     if (status) {
         kh_config_clear(&c);

@@ -615,8 +615,24 @@ static kh_status pack_results(kh_pass *p, kh_error *err) {
 /* ---- all of it
  * ----------------------------------------------------------------------------------- */
 
+/* No size below may wrap round: nothing a token brings is wider than `widest`. */
+static kh_status check_batch(const kh_pass *p, kh_error *err) {
+    const kh_model_info *i = &p->model->info;
+    const size_t widths[] = {3 * i->dim, kh_fc1_rows(p->model), i->heads * i->tokens,
+                             i->heads * i->dim, 3 * i->patch * i->patch};
+    size_t widest = 0, rows, count;
+    for (size_t k = 0; k < sizeof widths / sizeof widths[0]; k++)
+        if (widths[k] > widest) widest = widths[k];
+    if (kh_mul(p->max_batch, i->tokens, &rows) && kh_mul(rows, widest, &count) &&
+        kh_mul(count, sizeof(float), &count))
+        return KH_OK;
+    return kh_fail(err, KH_E_MEMORY, "a pass of %zu images needs more memory than there is",
+                   p->max_batch);
+}
+
 kh_status kh_plan_make(kh_pass *p, const kh_pass_spec *spec, kh_error *err) {
     const kh_model *m = p->model;
+    KH_TRY(check_batch(p, err));
     if (spec->start_block > m->info.blocks)
         return kh_fail(err, KH_E_ARG, "start_block is %zu, the model has %zu blocks",
                        spec->start_block, m->info.blocks);

@@ -160,6 +160,23 @@ static void informational_fields_that_disagree_are_mentioned(void **state) {
     }
 }
 
+static void a_strangers_text_brings_no_control_characters(void **state) {
+    (void)state;
+    kh_error err;
+    kh_config c;
+    heard h = {0};
+    json_t *root = parse("{\"architecture\": \"vit_base_patch16_224\", \"global_pool\": "
+                         "\"\\u001b[33mavg\", \"tag\": \"\\u001b[31mred\"}");
+    kh_assert_ok(kh_config_timm(root, NULL, (kh_warner){hear, &h}, &c, &err));
+    json_decref(root);
+    assert_string_equal(c.tag, "\\x1b[31mred");
+    if (!strstr(h.last, "'\\x1b[33mavg'")) fail_msg("%s", h.last);
+    root = parse("{\"architecture\": \"vit_base_patch16_224\", \"crop_mode\": \"\\u009b1m\"}");
+    kh_assert_ok(kh_config_timm(root, NULL, (kh_warner){hear, &h}, &c, &err));
+    json_decref(root);
+    if (!strstr(h.last, "crop_mode '\\xc2\\x9b1m'")) fail_msg("%s", h.last);
+}
+
 static void impossible_timm_configs_are_refused(void **state) {
     (void)state;
     static const struct {
@@ -473,6 +490,7 @@ int main(void) {
         cmocka_unit_test(top_level_classes_win_over_the_pretrained_ones),
         cmocka_unit_test(clip_heads_are_projections_unless_trained_on_classes),
         cmocka_unit_test(informational_fields_that_disagree_are_mentioned),
+        cmocka_unit_test(a_strangers_text_brings_no_control_characters),
         cmocka_unit_test(impossible_timm_configs_are_refused),
         cmocka_unit_test(impossible_pretrained_cfgs_are_refused),
         cmocka_unit_test(a_config_of_something_else_says_so),

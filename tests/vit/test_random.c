@@ -3,6 +3,7 @@
 #include "support/kh_test.h"
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "keyhole/vit.h"
 #include "vit/formula.h"
 
@@ -171,6 +172,15 @@ static void wrong_spellings_are_explained(void **state) {
     kh_assert_fails(kh_model_open(ctx, "random:test_vit@", NULL, &model, &err), KH_E_ARG, "seed");
     kh_assert_fails(kh_model_open(ctx, "random:vit_huge", NULL, &model, &err), KH_E_UNSUPPORTED,
                     "unknown architecture");
+    const char *folder = kh_test_folder("no_neurons");
+    char spelled[1100], file[1100];
+    (void)snprintf(spelled, sizeof spelled, "random:%s", folder);
+    (void)snprintf(file, sizeof file, "%s/config.json", folder);
+    static const char narrow[] = "{\"architecture\": \"test_vit\", \"model_args\": {"
+                                 "\"embed_dim\": 16, \"num_heads\": 1, \"mlp_ratio\": 0.01}}";
+    kh_assert_ok(kh_file_write(file, narrow, sizeof narrow - 1, &err));
+    kh_assert_fails(kh_model_open(ctx, spelled, NULL, &model, &err), KH_E_SHAPE,
+                    "leaves no neuron");
     const kh_model_options odd = {.height = 100};
     kh_assert_fails(kh_model_open(ctx, "random:test_vit", &odd, &model, &err), KH_E_SHAPE,
                     "multiple of the patch size 16");
