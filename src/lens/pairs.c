@@ -34,7 +34,7 @@ static void inverse_task(void *arg, size_t task, size_t worker) {
 
 /* The two best singles of a class. */
 static void best_singles(const pairs_job *job, size_t c, size_t top[2], double *best) {
-    double scores[2] = {-INFINITY, -INFINITY};
+    double scores[2] = {-(double)INFINITY, -(double)INFINITY};
     top[0] = top[1] = 0;
     for (size_t n = 0; n < job->units; n++) {
         const double s = (double)job->fold[n * job->classes + c] / sqrt(job->var[n] + job->eps);
