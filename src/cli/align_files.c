@@ -163,6 +163,8 @@ static void describe(kh_manifest *m, const kh_align_result *r, bool has_matrix) 
     const kh_ranking *k = &r->ranking;
     kh_store_manifest_text(m, "align.mode", kh_align_mode_name(k->mode));
     kh_store_manifest_text(m, "align.source", source_name(k->source));
+    kh_store_manifest_text(m, "align.head",
+                           r->options.align.head == KH_HEAD_FIRST ? "first" : "second");
     kh_store_manifest_size(m, "align.k", k->k);
     kh_store_manifest_bool(m, "align.add_bias", r->options.align.add_bias);
     if (r->options.align.add_bias) kh_store_manifest_f64(m, "align.alpha", r->options.align.alpha);

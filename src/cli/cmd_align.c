@@ -100,9 +100,10 @@ static kh_status rank_and_save(kh_session *session, const settings *s, kh_align_
     const kh_status status =
         kh_lens_rank(session->ctx, session->model, &r->options, &r->ranking, err);
     if (!npy) return status;
-    if (!status) return kh_store_npy_close(npy, err);
+    const kh_status begun = status ? status : kh_outdir_begin(s->out, err);
+    if (!begun) return kh_store_npy_close(npy, err);
     kh_store_npy_abort(npy);
-    return status;
+    return begun;
 }
 
 static kh_status compute(kh_session *session, const settings *s, kh_align_result *r,
@@ -283,7 +284,8 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status && s->out) status = kh_outdir_open(s->out, s->overwrite, err);
     if (!status) status = compute(&session, s, &result, err);
     if (!status && s->out) {
-        status = kh_align_write_figures(&result, session.model, s->out, err);
+        status = kh_outdir_begin(s->out, err);
+        if (!status) status = kh_align_write_figures(&result, session.model, s->out, err);
         if (!status)
             status = kh_align_write_files(&result, session.model, s->out, s->save_matrix, err);
     }

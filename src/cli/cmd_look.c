@@ -153,6 +153,10 @@ static kh_status look(kh_session *session, const settings *s, const kh_inputs *i
     r->norm_before_mean = s->norm_before_mean;
     r->percentile = s->percentile;
     r->site = s->site;
+    r->block = s->block;
+    r->from_truth = s->truth;
+    r->exif_rotate = s->exif_rotate;
+    r->gray16_scale = s->gray16_scale;
     (void)snprintf(r->settings_text, sizeof r->settings_text,
                    "neurons ranked by alignment %s %s%s · colour scale per %s%s", s->mode,
                    s->block ? "within block " : "over all blocks", s->block ? s->block : "",
@@ -167,6 +171,7 @@ static kh_status look(kh_session *session, const settings *s, const kh_inputs *i
         status = kh_lens_look(session->ctx, session->model, &how, batch->floats, batch->count,
                               s->class_query || s->truth ? asked : NULL, &r->look, err);
     kh_free(asked);
+    if (!status) status = kh_outdir_begin(s->out, err);
     if (!status) status = kh_look_write_figures(r, s->out, err);
     if (!status) status = kh_look_write_files(r, s->out, err);
     return status;
@@ -254,8 +259,8 @@ static bool is_misused(const settings *s, kh_error *err) {
     if (s->topk == 0 || s->topk > MAX_LOOK_NEURONS)
         return kh_fail(err, KH_E_ARG, "--topk is 1 to %d", MAX_LOOK_NEURONS);
     if (s->batch == 0) return kh_fail(err, KH_E_ARG, "--batch starts at 1");
-    if (!(s->percentile >= 0.0 && s->percentile <= 100.0))
-        return kh_fail(err, KH_E_ARG, "--percentile is 0 to 100");
+    if (!(s->percentile > 0.0 && s->percentile <= 100.0)) /* 0 is the figure's word for 80 */
+        return kh_fail(err, KH_E_ARG, "--percentile is above 0 and at most 100");
     if (s->truth && s->class_query)
         return kh_fail(err, KH_E_ARG, "--class and --truth exclude each other");
     return false;

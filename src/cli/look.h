@@ -17,6 +17,8 @@ typedef struct kh_look_result {
     bool r_compat, norm_before_mean, asked_class;
     double percentile; /* of the masks, in [0, 100] */
     const char *site;  /* "post", "pre", "pre_nobias" */
+    const char *block; /* ranked within this one; NULL: over all */
+    bool from_truth, exif_rotate, gray16_scale;
     char settings_text[200];
 } kh_look_result;
 

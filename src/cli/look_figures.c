@@ -133,6 +133,11 @@ static kh_status draw_row(painter *p, size_t image, const kh_range *ranges, row_
     return status;
 }
 
+/* NULL: the figures' own word, for coefficients after the activation function. */
+static const char *value_name(const kh_look_result *r) {
+    return strcmp(r->site, "post") == 0 ? NULL : "key activation (before the activation function)";
+}
+
 static kh_status draw_page(const kh_look_result *r, const kh_range *ranges, size_t first,
                            size_t count, const char *stem, const char *folder, kh_error *err) {
     const kh_look *l = &r->look;
@@ -157,9 +162,7 @@ static kh_status draw_page(const kh_look_result *r, const kh_range *ranges, size
             .height = p.height,
             .table = (const uint8_t(*)[3])p.table,
             .is_shared = r->scale == KH_SCALE_SHARED,
-            .value_name = strcmp(r->site, "post") == 0
-                              ? NULL
-                              : "key activation (before the activation function)",
+            .value_name = value_name(r),
         };
         kh_figure *figure = NULL;
         status = kh_figure_look_grid(&look, &figure, err);
@@ -263,6 +266,7 @@ static kh_status draw_blocks(const kh_look_result *r, size_t image, const char *
             .rows = rows,
             .row_count = l->blocks,
             .percentile = r->percentile,
+            .value_name = value_name(r),
             .table = (const uint8_t(*)[3])p.table,
         };
         kh_figure *figure = NULL;

@@ -121,6 +121,13 @@ static kh_status write_manifest(const kh_look_result *r, const char *folder, kh_
     KH_TRY(kh_store_manifest_create("look", &m, err));
     kh_store_manifest_model(m, kh_model_get_info(r->model));
     kh_store_manifest_text(m, "look.mode", kh_align_mode_name(r->ranking->mode));
+    kh_store_manifest_text(m, "look.block", r->block ? r->block : "all");
+    kh_store_manifest_text(m, "look.class",
+                           r->from_truth    ? "true"
+                           : r->asked_class ? "asked for"
+                                            : "predicted");
+    kh_store_manifest_bool(m, "look.exif_rotate", r->exif_rotate);
+    kh_store_manifest_bool(m, "look.gray16_scale", r->gray16_scale);
     kh_store_manifest_text(m, "look.coefficient", r->site);
     kh_store_manifest_text(m, "look.scale", kh_scale_name(r->scale));
     kh_store_manifest_bool(m, "look.r_compat", r->r_compat);

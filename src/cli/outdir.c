@@ -1,10 +1,13 @@
+#define _POSIX_C_SOURCE 200809L
 #include "cli/outdir.h"
 
 #include "base/file.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 kh_status kh_outdir_path(const char *folder, char *out, size_t out_bytes, kh_error *err,
                          const char *format, ...) {
@@ -26,6 +29,16 @@ kh_status kh_outdir_open(const char *path, bool overwrite, kh_error *err) {
         return kh_fail(err, KH_E_ARG,
                        "'%s' already holds results; choose another --out or add --overwrite", path);
     return kh_make_directories(path, err);
+}
+
+kh_status kh_outdir_begin(const char *path, kh_error *err) {
+    char manifest[4096];
+    KH_TRY(kh_outdir_path(path, manifest, sizeof manifest, err, "manifest.json"));
+    if (unlink(manifest) == 0 || errno == ENOENT) return KH_OK;
+    const int saved = errno;
+    char shown[KH_SHOWN_BYTES];
+    return kh_fail(err, KH_E_IO, "cannot replace '%s': %s",
+                   kh_shown(manifest, strlen(manifest), shown, sizeof shown), strerror(saved));
 }
 
 void kh_outdir_stem(const char *path, char *out, size_t out_bytes) {

@@ -9,6 +9,10 @@
 /* Makes the folder. One that already holds a manifest.json is refused unless `overwrite`. */
 kh_status kh_outdir_open(const char *path, bool overwrite, kh_error *err);
 
+/* Before the first file of a run replaces one of an earlier run: the manifest goes first and comes
+ * last, so that it never speaks of another run's numbers. */
+kh_status kh_outdir_begin(const char *path, kh_error *err);
+
 /* path/name formatted into a buffer of the caller; KH_E_LIMIT when too long. */
 kh_status kh_outdir_path(const char *folder, char *out, size_t out_bytes, kh_error *err,
                          const char *format, ...) KH_PRINTF(5, 6);

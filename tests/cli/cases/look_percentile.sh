@@ -1,0 +1,1 @@
+keyhole look random:test_vit x.jpg --percentile 0
