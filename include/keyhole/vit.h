@@ -12,7 +12,8 @@ extern "C" {
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-/* A loaded model: read only after opening, may be shared by contexts of the same device. */
+/* A loaded model: read only after opening, may be shared by contexts of the same device and isa. The
+ * context that opened it must outlive it. */
 typedef struct kh_model kh_model;
 
 typedef enum kh_pool_kind {
