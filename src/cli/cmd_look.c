@@ -157,10 +157,11 @@ static kh_status look(kh_session *session, const settings *s, const kh_inputs *i
     r->from_truth = s->truth;
     r->exif_rotate = s->exif_rotate;
     r->gray16_scale = s->gray16_scale;
-    (void)snprintf(r->settings_text, sizeof r->settings_text,
-                   "neurons ranked by alignment %s %s%s · colour scale per %s%s", s->mode,
-                   s->block ? "within block " : "over all blocks", s->block ? s->block : "",
-                   s->scale, s->r_compat ? " · r-compat colours" : "");
+    (void)snprintf(
+        r->settings_text, sizeof r->settings_text, "neurons ranked by alignment %s %s%s · %s%s%s",
+        s->mode, s->block ? "within block " : "over all blocks", s->block ? s->block : "",
+        r->scale == KH_SCALE_SHARED ? "one colour scale" : "colour scale per ",
+        r->scale == KH_SCALE_SHARED ? "" : s->scale, s->r_compat ? " · r-compat colours" : "");
     r->truth = kh_calloc(batch->count, sizeof *r->truth);
     size_t *asked = kh_calloc(batch->count, sizeof *asked);
     kh_look_options how;

@@ -93,6 +93,12 @@ static void describe_row(const painter *p, size_t image, row_texts *t, kh_figure
     kh_class_short(classes, top->class_index, predicted, sizeof predicted);
     (void)snprintf(t->caption, sizeof t->caption, "%.80s\npredicted %.60s, %.1f %%",
                    kh_path_base(p->r->paths[image]), predicted, 100.0 * (double)top->probability);
+    if (p->r->truth[image] != SIZE_MAX && p->r->truth[image] != top->class_index) {
+        char truth[96];
+        kh_class_short(classes, p->r->truth[image], truth, sizeof truth);
+        const size_t used = strlen(t->caption);
+        (void)snprintf(t->caption + used, sizeof t->caption - used, "\ntrue class %.60s", truth);
+    }
     row->label = t->label;
     row->caption = t->caption;
     row->rgb = p->r->photos[image].rgb;

@@ -121,7 +121,16 @@ void kh_class_label(const kh_classes *classes, size_t index, char *out, size_t o
 
 void kh_class_short(const kh_classes *classes, size_t index, char *out, size_t out_bytes) {
     const kh_class c = kh_classes_get(classes, index);
-    (void)snprintf(out, out_bytes, "%.*s", (int)strcspn(c.name, ","), c.name);
+    const size_t bytes = strcspn(c.name, ",");
+    bool is_shared = false; /* ImageNet has two cranes: the bird and the machine */
+    for (size_t i = 0; i < kh_classes_count(classes) && !is_shared; i++) {
+        const char *other = i == index ? "" : kh_classes_get(classes, i).name;
+        is_shared = strcspn(other, ",") == bytes && strncmp(other, c.name, bytes) == 0;
+    }
+    if (is_shared && bytes > 0)
+        (void)snprintf(out, out_bytes, "%.*s (%zu)", (int)(bytes < 60 ? bytes : 60), c.name, index);
+    else
+        (void)snprintf(out, out_bytes, "%.*s", (int)bytes, c.name);
 }
 
 static json_t *preprocess_json(const kh_preprocess *how) {

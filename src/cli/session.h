@@ -35,7 +35,8 @@ json_t *kh_json_number(double value);
 
 /* "207 n02099601 golden retriever" in out. */
 void kh_class_label(const kh_classes *classes, size_t index, char *out, size_t out_bytes);
-/* The part of a class name before the first comma, in out. */
+/* The part of a class name before the first comma, in out; with the index where others share it:
+ * "crane (134)". */
 void kh_class_short(const kh_classes *classes, size_t index, char *out, size_t out_bytes);
 
 /* Model facts every result carries: source, architecture, tag, sha256, preprocessing, version. */

@@ -20,17 +20,21 @@ static const char own_scale[] =
 
 #define NBSP "\xC2\xA0"
 
-/* "b10n1198 · S 9.15 · a max 3.21", on two lines where the cell is too narrow for one. */
+/* "b10n1198 · S 9.15 · a max 3.21", on two lines where the cell is too narrow for one. A neuron
+ * whose coefficient is nowhere positive leaves an empty map; the caption says so. */
 static const char *map_caption(kh_figure *figure, const char *neuron, const char *score_name,
                                double score, double peak, size_t cell) {
     char s[KH_NUMBER_ROOM], a[KH_NUMBER_ROOM];
     const char *breaks[] = {DOT, "\n"};
     (void)kh_number(score, 2, s);
     (void)kh_number(peak, 2, a);
+    const bool fires = !(peak <= 0.0);
     const char *caption = NULL;
     for (size_t i = 0; i < 2; i++) {
-        caption = kh_compose_text(figure, "%.100s%s%.100s" NBSP "%s" DOT "a" NBSP "max" NBSP "%s",
-                                  or_else(neuron, "?"), breaks[i], or_else(score_name, "S"), s, a);
+        caption = kh_compose_text(figure, "%.100s%s%.100s" NBSP "%s" DOT "%s%s",
+                                  or_else(neuron, "?"), breaks[i], or_else(score_name, "S"), s,
+                                  fires ? "a" NBSP "max" NBSP : "does" NBSP "not" NBSP "fire",
+                                  fires ? a : "");
         if (!caption || kh_letters_width(figure->letters, &kh_style_body, caption,
                                          strlen(caption)) <= (double)cell)
             break;

@@ -130,9 +130,9 @@ kh_status kh_config_registered(const char *architecture, kh_config *out, kh_erro
         const kh_status status = kh_fail(
             err, KH_E_UNSUPPORTED,
             "unknown architecture '%s': its head count, norm epsilon, activation and pooling "
-            "cannot "
-            "be read off the weights. Name a registered one with the same block (--arch), and give "
-            "num_heads, act_layer, global_pool and sizes in config.json's model_args%s; %s",
+            "cannot be read off the weights. Name a registered one with the same block "
+            "(--architecture), and give num_heads, act_layer, global_pool and sizes in "
+            "config.json's model_args%s; %s",
             shown, similar.data ? similar.data : "", KH_SUPPORTED_FAMILIES);
         kh_text_clear(&similar);
         return status;

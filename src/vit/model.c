@@ -40,7 +40,7 @@ static kh_status config_of_folder(const char *folder, const kh_model_options *o,
         status = kh_fail(err, KH_E_NOT_FOUND,
                          "no config.json in %s, so heads, norm epsilon, activation and pooling are "
                          "unknown; put the model's config.json there or name the architecture "
-                         "(--arch)",
+                         "(--architecture)",
                          kh_shown(folder, strlen(folder), shown, sizeof shown));
         goto done;
     }
@@ -298,8 +298,9 @@ static kh_status load_random(kh_ctx *ctx, const kh_model_source *source, kh_conf
     const size_t hidden = (size_t)((double)c->dim * c->mlp_ratio);
     if (!c->neurons) c->neurons = c->gated ? hidden / 2 : hidden;
     if (!c->neurons)
-        return kh_fail(err, KH_E_SHAPE, "mlp_ratio %g of an embedding width of %zu leaves no neuron",
-                       c->mlp_ratio, c->dim);
+        return kh_fail(err, KH_E_SHAPE,
+                       "mlp_ratio %g of an embedding width of %zu leaves no neuron", c->mlp_ratio,
+                       c->dim);
     (void)snprintf(c->layout, sizeof c->layout, "random");
     kh_status status;
     kh_model *m = NULL;

@@ -391,6 +391,31 @@ static kh_status others_once(kh_error *err) {
     return KH_OK;
 }
 
+/* Below zero only the caption tells, and it tells no number; above, it does. */
+static void a_neuron_that_is_nowhere_positive_does_not_fire(void **state) {
+    (void)state;
+    static const double peaks[4] = {-0.01, -0.1, 0.5, 0.6};
+    static uint8_t rgb[SIDE * SIDE * 3];
+    uint8_t *pages[4];
+    size_t counts[4];
+    kh_error err;
+    for (size_t i = 0; i < 4; i++) {
+        const kh_figure_look_map map = {rgb, "b1n2", 3, peaks[i], 0, 1, "tench", true};
+        const kh_figure_look_row row = {rgb, "tench", "x.jpg", KH_FRAME_GOOD, &map};
+        const kh_figure_look look = {
+            .rows = &row, .row_count = 1, .ranks = 1, .width = SIDE, .height = SIDE, .cell = 240};
+        kh_figure *figure;
+        kh_assert_ok(kh_figure_look_grid(&look, &figure, &err));
+        kh_assert_ok(kh_figure_render(figure, KH_FIGURE_PNG, 1, &pages[i], &counts[i], &err));
+        kh_figure_free(figure);
+    }
+    assert_int_equal(counts[0], counts[1]);
+    assert_memory_equal(pages[0], pages[1], counts[0]);
+    assert_true(counts[2] != counts[3] || memcmp(pages[2], pages[3], counts[2]) != 0);
+    for (size_t i = 0; i < 4; i++)
+        kh_free(pages[i]);
+}
+
 static void every_failed_allocation_is_reported(void **state) {
     (void)state;
     kh_status (*const tries[])(kh_error *) = {look_once, others_once};
@@ -441,6 +466,7 @@ int main(void) {
         cmocka_unit_test(pages_grow_until_they_are_refused),
         cmocka_unit_test(impossible_elements_are_refused),
         cmocka_unit_test(strange_values_still_give_a_picture),
+        cmocka_unit_test(a_neuron_that_is_nowhere_positive_does_not_fire),
         cmocka_unit_test(every_failed_allocation_is_reported),
         cmocka_unit_test(whole_figures_check_their_arrays),
     };
