@@ -28,7 +28,8 @@ KH_API const char *kh_ctx_device(const kh_ctx *ctx); /* "cpu" */
 KH_API const char *kh_ctx_isa(const kh_ctx *ctx);    /* "avx512", "avx2", "neon" or "plain" */
 
 /* fp32 multiply-add peak of this context's threads and instruction set, in GFLOP/s (one multiply-add
- * = 2 FLOP), by a loop that touches registers only, for about `seconds`. */
+ * = 2 FLOP): the median of millisecond rounds of a loop that touches registers only, for about
+ * `seconds`. */
 KH_API double kh_ctx_peak_gflops(kh_ctx *ctx, double seconds);
 
 #ifdef __cplusplus

@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE
 #include "base/alloc.h"
 
 #include "base/checked.h"
@@ -5,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static atomic_size_t requests;
 static atomic_size_t fail_at; /* 0: never */
@@ -42,6 +44,19 @@ float *kh_alloc_floats(size_t count) {
     bytes &= ~(size_t)63;
     if (!may_allocate()) return NULL;
     return aligned_alloc(64, bytes ? bytes : 64);
+}
+
+float *kh_alloc_floats_large(size_t count) {
+    enum { LARGE_PAGE = 2 << 20, WORTH_IT = 3 << 19 };
+    size_t bytes;
+    if (!kh_mul(count, sizeof(float), &bytes) || bytes < WORTH_IT) return kh_alloc_floats(count);
+    if (!kh_add(bytes, LARGE_PAGE - 1, &bytes) || !may_allocate()) return NULL;
+    bytes = bytes / LARGE_PAGE * LARGE_PAGE;
+    float *memory = aligned_alloc(LARGE_PAGE, bytes);
+#ifdef MADV_HUGEPAGE
+    if (memory) (void)madvise(memory, bytes, MADV_HUGEPAGE); /* advice: failing costs only speed */
+#endif
+    return memory;
 }
 
 char *kh_strdup(const char *text) {

@@ -99,7 +99,7 @@ bool kh_ctx_reserve(kh_ctx *ctx, size_t floats) {
     if (!kh_add(floats, 15, &rounded)) return false;
     rounded &= ~(size_t)15;
     if (!kh_mul(rounded, kh_pool_threads(ctx->pool), &total)) return false;
-    float *fresh = kh_alloc_floats(total);
+    float *fresh = kh_alloc_floats_large(total);
     if (!fresh) return false;
     kh_free(ctx->scratch);
     ctx->scratch = fresh;

@@ -50,12 +50,29 @@ static void a_refused_reservation_is_reported(void **state) {
     assert_false(kh_arena_init(&arena, SIZE_MAX));
 }
 
+static void large_pieces_start_on_a_large_page(void **state) {
+    (void)state;
+    float *small = kh_alloc_floats_large(100);
+    float *large = kh_alloc_floats_large((3u << 19) / sizeof(float) + 1);
+    assert_non_null(small);
+    assert_non_null(large);
+    assert_int_equal((uintptr_t)small % 64, 0);
+    assert_int_equal((uintptr_t)large % (2u << 20), 0);
+    assert_null(kh_alloc_floats_large(SIZE_MAX / sizeof(float)));
+    kh_alloc_fail_after(1);
+    assert_null(kh_alloc_floats_large(1u << 20));
+    kh_alloc_fail_after(0);
+    kh_free(small);
+    kh_free(large);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_aligned_and_do_not_overlap),
         cmocka_unit_test(rewinding_gives_the_same_place_again),
         cmocka_unit_test(a_full_arena_says_no_and_stays_usable),
         cmocka_unit_test(a_refused_reservation_is_reported),
+        cmocka_unit_test(large_pieces_start_on_a_large_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

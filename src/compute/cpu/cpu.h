@@ -27,7 +27,4 @@ void kh_cpu_unpack(kh_ctx *ctx, const kh_weight *weight, size_t first_out, size_
 void kh_cpu_unpack_bias(kh_ctx *ctx, const kh_weight *weight, float *host);
 size_t kh_cpu_weight_bytes(const kh_weight *weight);
 
-/* count floats on large pages where the system gives them; free with kh_free. */
-float *kh_cpu_floats(size_t count);
-
 #endif

@@ -1,6 +1,6 @@
 #include "compute/cpu/isa.h"
 
-#define KH_TILE_ROWS 14
+#define KH_TILE_ROWS 12
 #include "compute/cpu/vec_avx512.h"
 
 #include "compute/cpu/kernels_gemm.h"

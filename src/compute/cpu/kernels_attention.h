@@ -7,12 +7,24 @@
 
 #include <math.h>
 
+/* Rows of q, k and v are far apart, a few lines each, often last written by another core: the
+ * processor does not see them coming, so we say which rows [begin, end) are next. */
+VEC void expect_source(const float *from, size_t stride, size_t begin, size_t end, size_t count,
+                       size_t width) {
+    for (size_t j = begin; j < least(end, count); j++)
+        for (size_t d = 0; d < width; d += 16)
+            v_prefetch_near(from + j * stride + d);
+}
+
+enum { ROWS_AHEAD = 16 };
+
 /* Source rows [count][width], `stride` apart, into panels of their transpose: k = width, n = count.
  */
 static void pack_transposed(const float *from, size_t stride, size_t count, size_t width,
                             float *panels) {
     for (size_t j = 0; j < kh_ceil_div(count, NR) * NR; j += VL) {
         float *to = panels + j / NR * width * NR + j % NR;
+        expect_source(from, stride, j + VL, j + 2 * VL, count, width);
         for (size_t d = 0; d < width; d += VL) {
             vf block[VL];
             for (size_t i = 0; i < VL; i++)
@@ -28,10 +40,11 @@ static void pack_transposed(const float *from, size_t stride, size_t count, size
 /* Source rows [count][width] into panels as they are: k = count, n = width. `deep` rows a panel. */
 static void pack_straight(const float *from, size_t stride, size_t count, size_t width,
                           float *panels, size_t deep) {
-    for (size_t d = 0; d < width; d += VL) {
-        float *to = panels + d / NR * deep * NR + d % NR;
-        for (size_t j = 0; j < count; j++)
-            v_store(to + j * NR, v_load_fill(from + j * stride + d, width - d, 0.0f));
+    for (size_t j = 0; j < count; j++) {
+        expect_source(from, stride, j + ROWS_AHEAD, j + ROWS_AHEAD + 1, count, width);
+        for (size_t d = 0; d < width; d += VL)
+            v_store(panels + d / NR * deep * NR + d % NR + j * NR,
+                    v_load_fill(from + j * stride + d, width - d, 0.0f));
     }
 }
 
@@ -62,7 +75,7 @@ static float exponentials(float *slab, size_t rows, size_t r, size_t count) {
         for (size_t j = 0; j < n; j += VL)
             top = v_max(v_load_fill(at + j, n - j, -INFINITY), top);
     }
-    const vf m = v_set1(highest_of_lanes(top));
+    const vf m = v_set1(v_fold_max(top));
     vf sum = v_zero();
     for (size_t k0 = 0; k0 < count; k0 += KH_KC) {
         float *at = slab_at(slab, rows, r, k0);
@@ -73,7 +86,7 @@ static float exponentials(float *slab, size_t rows, size_t r, size_t count) {
             sum = v_add(sum, e);
         }
     }
-    return sum_of_lanes(sum);
+    return v_fold_add(sum);
 }
 
 static void copy_scaled(float *slab, size_t rows, size_t r, float scale, float *to, size_t count) {
@@ -92,13 +105,16 @@ static void attention(const kh_attention_args *args, size_t image, size_t head, 
     float *values = keys + key_panels * hd * NR;          /* [value_panels][tokens][NR] */
     float *queries = values + value_panels * tokens * NR; /* slab of MR rows */
     float *scores = queries + kh_slab_floats(MR, hd);     /* slab of MR rows */
+    expect_source(q + dim, stride, 0, VL, tokens, hd);
     pack_transposed(q + dim, stride, tokens, hd, keys);
+    expect_source(q + 2 * dim, stride, 0, ROWS_AHEAD, tokens, hd);
     pack_straight(q + 2 * dim, stride, tokens, hd, values, tokens);
     const size_t tiles = kh_ceil_div(tokens, MR);
     const kh_range mine = kh_part(tiles, part, parts);
     for (size_t t = mine.begin; t < mine.end; t++) {
         const kh_range range = kh_part(tokens, t, tiles);
         const size_t rows = range.end - range.begin;
+        expect_source(q, stride, range.end, range.end + MR, tokens, hd);
         const size_t at = ((image * args->heads + head) * tokens + range.begin) * tokens;
         float inverse[MR];
         pack_queries(q + range.begin * stride, stride, rows, hd, args->scale, queries);
@@ -167,7 +183,7 @@ static void score_gradients(size_t rows, size_t tokens, float scale, float *a_sl
         for (size_t j = 0; j < tokens; j += VL)
             sum = v_fma(v_load_fill(slab_at(ds_slab, KH_GROUP, r, j), tokens - j, 0.0f),
                         v_load(slab_at(a_slab, KH_GROUP, r, j)), sum);
-        const vf together = v_set1(sum_of_lanes(sum));
+        const vf together = v_set1(v_fold_add(sum));
         for (size_t j = 0; j < tokens; j += VL) {
             float *at = slab_at(ds_slab, KH_GROUP, r, j);
             const vf a = v_mul(v_load(slab_at(a_slab, KH_GROUP, r, j)), v_set1(scale));

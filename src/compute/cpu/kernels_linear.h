@@ -96,8 +96,8 @@ VEC void finish_full(const panel_end *end, kh_range rows, const float *c, const 
     }
     for (size_t r = rows.begin; r < rows.end; r++) {
         UNROLL for (size_t v = 0; v < NV; v++)
-            finish_vector(&f, act, slope, v_load(c + r * KH_LDA + v * VL), bias[v], gamma[v],
-                          end->row0 + r, end->o + v * VL, VL);
+            finish_vector(&f, act, slope, v_load(c + (r - rows.begin) * KH_LDA + v * VL), bias[v],
+                          gamma[v], end->row0 + r, end->o + v * VL, VL);
     }
 }
 
@@ -109,12 +109,12 @@ static void finish_part(const panel_end *end, kh_range rows, const float *c) {
             const size_t left = end->n - i, o = end->o + i;
             const vf bias = f->bias ? v_load_fill(f->bias + o, left, 0.0f) : v_zero();
             const vf gamma = f->gamma ? v_load_fill(f->gamma + o, left, 0.0f) : v_zero();
-            const vf u = v_load_fill(c + r * KH_LDA + end->from + i, left, 0.0f);
+            const vf u = v_load_fill(c + (r - rows.begin) * KH_LDA + end->from + i, left, 0.0f);
             finish_vector(f, f->act, f->slope, u, bias, gamma, end->row0 + r, o, left);
         }
 }
 
-/* Rows [begin, end) of the chunk from their accumulators c [rows][KH_LDA]. */
+/* Rows [begin, end) of the chunk from their accumulators: c is that of row begin, KH_LDA apart. */
 static void finish_rows(const panel_end *end, kh_range rows, const float *c) {
     if (end->n != NR) {
         finish_part(end, rows, c);
@@ -178,10 +178,12 @@ static void multiply_block(size_t rows, size_t nv, size_t kc, const float *slab,
     const size_t hop = step < share ? step : share;
     for (size_t t = 0; t < tiles; t++) {
         const kh_range range = kh_part(rows, t, tiles);
+        /* accumulators nobody comes back to share one place in the first-level cache */
+        float *sums = first && end ? c : c + range.begin * KH_LDA;
         if (end) expect_rows(end, range);
-        row_tiles[range.end - range.begin][nv](kc, slab + range.begin * KH_LDA, b,
-                                               c + range.begin * KH_LDA, first, next + t * hop);
-        if (end) finish_rows(end, range, c);
+        row_tiles[range.end - range.begin][nv](kc, slab + range.begin * KH_LDA, b, sums, first,
+                                               next + t * hop);
+        if (end) finish_rows(end, range, sums);
     }
 }
 

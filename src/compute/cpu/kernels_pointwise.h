@@ -118,25 +118,6 @@ VEC vf v_slope(kh_activation act, vf u) {
     return v_set1(NAN);
 }
 
-/* Lanes from left to right, so that the order is the same everywhere. */
-VEC float sum_of_lanes(vf v) {
-    float lanes[VL];
-    v_store(lanes, v);
-    for (int width = VL / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lanes[i] += lanes[i + width];
-    return lanes[0];
-}
-
-VEC float highest_of_lanes(vf v) {
-    float lanes[VL];
-    v_store(lanes, v);
-    for (int width = VL / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lanes[i] = lanes[i + width] > lanes[i] ? lanes[i + width] : lanes[i];
-    return lanes[0];
-}
-
 typedef struct moments {
     float mean, deviation; /* deviation: sqrt(var + eps) */
 } moments;
@@ -151,8 +132,7 @@ static moments moments_of_row(const kh_norm *norm, const float *x) {
             sum[j] = v_add(sum[j], v_load(x + i + j * VL));
     for (; i < dim; i += VL)
         sum[0] = v_add(sum[0], v_load_fill(x + i, dim - i, 0.0f));
-    const float mean =
-        sum_of_lanes(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))) / (float)dim;
+    const float mean = v_fold_add(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))) / (float)dim;
 
     const vf m = v_set1(mean);
     for (size_t j = 0; j < 4; j++)
@@ -166,7 +146,7 @@ static moments moments_of_row(const kh_norm *norm, const float *x) {
         const vf d = v_sub(v_load_fill(x + i, dim - i, mean), m);
         sum[0] = v_fma(d, d, sum[0]);
     }
-    const float squares = sum_of_lanes(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+    const float squares = v_fold_add(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
     return (moments){mean, sqrtf(squares / (float)dim + norm->eps)};
 }
 
@@ -209,8 +189,8 @@ static void layernorm_backward(const kh_norm *norm, kh_range rows, const float *
             sum_g = v_add(sum_g, g);
             sum_gx = v_fma(g, hat, sum_gx);
         }
-        const vf mean_g = v_set1(sum_of_lanes(sum_g) / (float)dim);
-        const vf mean_gx = v_set1(sum_of_lanes(sum_gx) / (float)dim);
+        const vf mean_g = v_set1(v_fold_add(sum_g) / (float)dim);
+        const vf mean_gx = v_set1(v_fold_add(sum_gx) / (float)dim);
         for (size_t i = 0; i < dim; i += VL) {
             const size_t n = dim - i;
             const vf hat = v_mul(v_sub(v_load_fill(xr + i, n, m.mean), mean), inverse);

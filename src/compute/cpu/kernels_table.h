@@ -12,7 +12,7 @@ static double spin(size_t rounds, float *sink) {
     }
     vf sum = v_zero();
     UNROLL for (int i = 0; i < CHAINS; i++) sum = v_add(sum, acc[i]);
-    *sink = sum_of_lanes(sum);
+    *sink = v_fold_add(sum);
     return 2.0 * CHAINS * VL * (double)rounds;
 }
 

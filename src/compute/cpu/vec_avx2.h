@@ -96,3 +96,14 @@ VEC void v_prefetch_far(const float *p) {
 VEC void v_prefetch_write(const float *p) {
     __builtin_prefetch(p, 1, 3);
 }
+/* lane i with lane i + 4, then + 2, + 1 */
+VEC float v_fold_add(vf v) {
+    const __m128 b = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+VEC float v_fold_max(vf v) {
+    const __m128 b = _mm_max_ps(_mm256_extractf128_ps(v, 1), _mm256_castps256_ps128(v));
+    const __m128 c = _mm_max_ps(_mm_movehl_ps(b, b), b);
+    return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(c), c));
+}

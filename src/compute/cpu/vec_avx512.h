@@ -1,7 +1,7 @@
 /* Vectors of 16 floats, AVX-512F. See vec_plain.h for what each name means. */
 #include <immintrin.h>
 
-enum { VL = 16, NV = 2, NR = VL * NV, MR = 14 };
+enum { VL = 16, NV = 2, NR = VL * NV, MR = 12 };
 typedef __m512 vf;
 
 #define VEC static inline __attribute__((always_inline))
@@ -95,4 +95,20 @@ VEC void v_prefetch_far(const float *p) {
 }
 VEC void v_prefetch_write(const float *p) {
     __builtin_prefetch(p, 1, 3);
+}
+/* lane i with lane i + 8, then + 4, + 2, + 1 */
+VEC float v_fold_add(vf v) {
+    const __m256 a =
+        _mm256_add_ps(_mm512_castps512_ps256(v),
+                      _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1)));
+    const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+VEC float v_fold_max(vf v) {
+    const __m256 a = _mm256_max_ps(_mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1)),
+                                   _mm512_castps512_ps256(v));
+    const __m128 b = _mm_max_ps(_mm256_extractf128_ps(a, 1), _mm256_castps256_ps128(a));
+    const __m128 c = _mm_max_ps(_mm_movehl_ps(b, b), b);
+    return _mm_cvtss_f32(_mm_max_ss(_mm_movehdup_ps(c), c));
 }

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "compute/cpu/cpu.h"
 
 #include "base/alloc.h"
@@ -6,25 +5,6 @@
 
 #include <assert.h>
 #include <string.h>
-#if defined(__linux__)
-#include <stdint.h>
-#include <sys/mman.h>
-#endif
-
-float *kh_cpu_floats(size_t count) {
-    float *memory = kh_alloc_floats(count);
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    /* Weights are streamed: with 4 KiB pages every panel costs page walks, and the processor's own
-     * prefetching stops at each page's end. Advice only; failing costs nothing but speed. */
-    enum { HUGE_BYTES = 2 << 20 };
-    if (memory && count >= 2 * (HUGE_BYTES / sizeof(float))) {
-        const uintptr_t begin = ((uintptr_t)memory + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
-        const uintptr_t end = ((uintptr_t)memory + count * sizeof(float)) / HUGE_BYTES * HUGE_BYTES;
-        if (end > begin) (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
-    }
-#endif
-    return memory;
-}
 
 /* Packed floats of B [k, n]; false on overflow. */
 static bool packed_floats(size_t k, size_t n, size_t nr, size_t *out) {
@@ -97,7 +77,7 @@ kh_weight *kh_cpu_pack(kh_ctx *ctx, const float *weight, const float *bias, size
     if (!packed) return NULL;
     packed->outs = outs;
     packed->ins = ins;
-    packed->forward = kh_cpu_floats(count);
+    packed->forward = kh_alloc_floats_large(count);
     packed->bias = kh_calloc(kh_ceil_div(outs, nr) * nr, sizeof *packed->bias);
     if (!packed->forward || !packed->bias || !reserve_for(ctx, packed)) {
         kh_cpu_weight_free(ctx, packed);
@@ -118,7 +98,7 @@ bool kh_cpu_pack_backward(kh_ctx *ctx, kh_weight *weight) {
     const size_t nr = ctx->isa->nr;
     size_t count;
     if (!packed_floats(weight->outs, weight->ins, nr, &count)) return false;
-    float *to = kh_cpu_floats(count);
+    float *to = kh_alloc_floats_large(count);
     if (!to) return false;
     turn_job job = {weight, to, nr};
     kh_pool_run(ctx->pool, kh_ceil_div(weight->ins, nr), pack_backward_panel, &job);
