@@ -1,7 +1,8 @@
 /* heatmap MODEL IMAGE: where in a picture does the predicted class's best key neuron fire?
  *
- * One pass gives the class; its best-aligned neuron comes from the weights; a second pass with a tap on
- * that one neuron gives a memory coefficient for every patch. kh_lens_look does all three. */
+ * One pass gives the class; its best-aligned neuron comes from the weights; a second pass with a
+ * tap on that one neuron gives a memory coefficient for every patch. kh_lens_look does all three.
+ */
 #include <keyhole.h>
 
 #include <stdio.h>

@@ -3,8 +3,8 @@
  *     top_neurons timm/vit_base_patch16_224.augreg_in21k_ft_in1k "golden retriever"
  *
  * Every neuron of every MLP owns a value vector, which it adds to a token whenever it fires. Pushed
- * through the final norm and the classifier, a value vector yields a score for each class: the alignment.
- * No image is needed for that, only weights. */
+ * through the final norm and the classifier, a value vector yields a score for each class: the
+ * alignment. No image is needed for that, only weights. */
 #include <keyhole.h>
 
 #include <stdio.h>

@@ -23,7 +23,8 @@ static void sky(cairo_t *on) {
 }
 
 static void hills(cairo_t *on) {
-    static const double shades[3][4] = {{240, 0.30, 0.26, 0.38}, {275, 0.20, 0.26, 0.26}, {310, 0.12, 0.22, 0.16}};
+    static const double shades[3][4] = {
+        {240, 0.30, 0.26, 0.38}, {275, 0.20, 0.26, 0.26}, {310, 0.12, 0.22, 0.16}};
     for (int hill = 0; hill < 3; hill++) {
         const double top = shades[hill][0];
         cairo_set_source_rgb(on, shades[hill][1], shades[hill][2], shades[hill][3]);

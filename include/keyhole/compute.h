@@ -12,14 +12,15 @@ extern "C" {
 typedef struct kh_ctx kh_ctx;
 
 typedef struct kh_ctx_options {
-    const char *device; /* "cpu" (NULL means "cpu"), or "reference": plain loops, slow, the definition */
-    const char *isa;    /* NULL: best the processor has; else "avx512", "avx2", "neon", "plain" */
-    size_t threads;     /* 0: one per core this process may use */
-    bool pin_caller;    /* also bind the calling thread to a core; workers always are */
+    const char
+        *device; /* "cpu" (NULL means "cpu"), or "reference": plain loops, slow, the definition */
+    const char *isa; /* NULL: best the processor has; else "avx512", "avx2", "neon", "plain" */
+    size_t threads;  /* 0: one per core this process may use */
+    bool pin_caller; /* also bind the calling thread to a core; workers always are */
 } kh_ctx_options;
 
-/* options NULL means all defaults. Errors: KH_E_UNSUPPORTED unknown device, or an isa this processor
- * lacks; KH_E_MEMORY. Pair: kh_ctx_free. */
+/* options NULL means all defaults. Errors: KH_E_UNSUPPORTED unknown device, or an isa this
+ * processor lacks; KH_E_MEMORY. Pair: kh_ctx_free. */
 KH_API kh_status kh_ctx_create(const kh_ctx_options *options, kh_ctx **out, kh_error *err);
 KH_API void kh_ctx_free(kh_ctx *ctx);
 
@@ -27,9 +28,9 @@ KH_API size_t kh_ctx_threads(const kh_ctx *ctx);
 KH_API const char *kh_ctx_device(const kh_ctx *ctx); /* "cpu" */
 KH_API const char *kh_ctx_isa(const kh_ctx *ctx);    /* "avx512", "avx2", "neon" or "plain" */
 
-/* fp32 multiply-add peak of this context's threads and instruction set, in GFLOP/s (one multiply-add
- * = 2 FLOP): the median of millisecond rounds of a loop that touches registers only, for about
- * `seconds`. */
+/* fp32 multiply-add peak of this context's threads and instruction set, in GFLOP/s (one
+ * multiply-add = 2 FLOP): the median of millisecond rounds of a loop that touches registers only,
+ * for about `seconds`. */
 KH_API double kh_ctx_peak_gflops(kh_ctx *ctx, double seconds);
 
 #ifdef __cplusplus

@@ -27,9 +27,9 @@ typedef struct kh_figure_options {
     double margin;        /* 24 */
 } kh_figure_options;
 
-/* options may be NULL. Errors: KH_E_MEMORY, KH_E_UNSUPPORTED no usable font. Pair: kh_figure_free. */
-KH_API kh_status kh_figure_create(const kh_figure_options *options, kh_figure **out,
-                                  kh_error *err);
+/* options may be NULL. Errors: KH_E_MEMORY, KH_E_UNSUPPORTED no usable font. Pair: kh_figure_free.
+ */
+KH_API kh_status kh_figure_create(const kh_figure_options *options, kh_figure **out, kh_error *err);
 KH_API void kh_figure_free(kh_figure *figure);
 
 /* From here on elements stand side by side, `columns` in a row; 1 is the start. */
@@ -40,19 +40,15 @@ KH_API kh_status kh_figure_add_note(kh_figure *figure, const char *text, kh_erro
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-typedef enum kh_figure_format {
-    KH_FIGURE_PNG,
-    KH_FIGURE_SVG,
-    KH_FIGURE_PDF
-} kh_figure_format;
+typedef enum kh_figure_format { KH_FIGURE_PNG, KH_FIGURE_SVG, KH_FIGURE_PDF } kh_figure_format;
 
 /* Page size in px at scale 1. */
 KH_API kh_status kh_figure_size(const kh_figure *figure, size_t *width, size_t *height,
                                 kh_error *err);
 
-/* Writes the page; the format follows from .png, .svg or .pdf (any case). scale multiplies the pixels
- * of a PNG (0 means 1; 2 for print or dense screens) and the nominal size of SVG and PDF. The file
- * appears whole or not at all. The same calls on the same fonts give the same bytes.
+/* Writes the page; the format follows from .png, .svg or .pdf (any case). scale multiplies the
+ * pixels of a PNG (0 means 1; 2 for print or dense screens) and the nominal size of SVG and PDF.
+ * The file appears whole or not at all. The same calls on the same fonts give the same bytes.
  * Errors: KH_E_ARG unknown ending or scale outside (0, 16]; KH_E_LIMIT more than 32767 px on a side
  * or 178956970 in all; KH_E_IO; KH_E_MEMORY. */
 KH_API kh_status kh_figure_write(const kh_figure *figure, const char *path, double scale,
@@ -64,7 +60,8 @@ KH_API kh_status kh_figure_render(const kh_figure *figure, kh_figure_format form
 /* ---- colours --------------------------------------------------------------------------------- */
 
 typedef enum kh_figure_colours {
-    KH_COLOURS_SEQUENTIAL, /* dark violet - blue - green - yellow, even steps of lightness (Oklab) */
+    KH_COLOURS_SEQUENTIAL, /* dark violet - blue - green - yellow, even steps of lightness (Oklab)
+                            */
     KH_COLOURS_DIVERGING,  /* blue - white - red, white exactly between 127 and 128 */
     KH_COLOURS_GREY        /* black - white */
 } kh_figure_colours;
@@ -83,7 +80,7 @@ typedef struct kh_figure_scale {
 /* ---- grid of pictures ------------------------------------------------------------------------ */
 
 typedef enum kh_figure_frame {
-    KH_FRAME_THIN,  /* a hairline */
+    KH_FRAME_THIN, /* a hairline */
     KH_FRAME_NONE,
     KH_FRAME_GOOD,  /* solid bluish green */
     KH_FRAME_BAD,   /* dashed vermillion */
@@ -130,12 +127,12 @@ typedef struct kh_figure_bars {
     const char *title;
     kh_figure_axis x, y; /* x: only the label counts */
     const double *values;
-    size_t series, groups;           /* series 0 means 1 */
-    const char *const *series_names; /* legend; NULL for one series */
-    const char *const *group_names;  /* NULL: 0, 1, 2, ... */
-    bool is_stacked;                 /* else side by side */
-    bool is_ordered;                 /* series are ranks: shades of one colour, not many hues */
-    bool show_values;                /* numbers above the bars (where they fit) */
+    size_t series, groups;              /* series 0 means 1 */
+    const char *const *series_names;    /* legend; NULL for one series */
+    const char *const *group_names;     /* NULL: 0, 1, 2, ... */
+    bool is_stacked;                    /* else side by side */
+    bool is_ordered;                    /* series are ranks: shades of one colour, not many hues */
+    bool show_values;                   /* numbers above the bars (where they fit) */
     const double *band_low, *band_high; /* [groups] grey null band behind the bars, or NULL */
     const char *band_name;
     double width, height; /* 720 x 320 with axes */
@@ -149,9 +146,9 @@ typedef enum kh_figure_line_kind {
 } kh_figure_line_kind;
 
 typedef struct kh_figure_line {
-    const char *name; /* legend; NULL: not in it */
-    const double *x;  /* [count]; NULL: 0, 1, 2, ... */
-    const double *y;  /* [count]; NULL: only the band */
+    const char *name;         /* legend; NULL: not in it */
+    const double *x;          /* [count]; NULL: 0, 1, 2, ... */
+    const double *y;          /* [count]; NULL: only the band */
     const double *low, *high; /* [count] band around the line, or NULL */
     const char *band_name;    /* "middle half of the classes" */
     size_t count;
@@ -185,9 +182,9 @@ typedef struct kh_figure_histogram {
     size_t series, bins; /* series 0 means 1 */
     double low, high;
     const char *const *series_names;
-    bool is_share;          /* y is the share of each series' total instead of the count */
-    bool is_last_null;      /* draw the last series in grey: what chance gives */
-    const double *markers;  /* vertical lines at these values */
+    bool is_share;         /* y is the share of each series' total instead of the count */
+    bool is_last_null;     /* draw the last series in grey: what chance gives */
+    const double *markers; /* vertical lines at these values */
     const char *const *marker_names;
     size_t marker_count;
     double width, height;
@@ -201,8 +198,8 @@ typedef struct kh_figure_matrix {
     size_t rows, columns;
     const char *const *row_names;    /* NULL: 0, 1, 2, ... */
     const char *const *column_names; /* NULL: 0, 1, 2, ... */
-    kh_figure_scale scale; /* low == high: from the data */
-    bool show_numbers;     /* with `decimals` digits, where they fit */
+    kh_figure_scale scale;           /* low == high: from the data */
+    bool show_numbers;               /* with `decimals` digits, where they fit */
     int decimals;
     double cell_width, cell_height; /* 0: chosen so that numbers fit */
 } kh_figure_matrix;
@@ -239,10 +236,10 @@ typedef struct kh_figure_look_map {
 } kh_figure_look_map;
 
 typedef struct kh_figure_look_row {
-    const uint8_t *rgb;       /* the picture [height, width, 3] */
-    const char *label;        /* left of the row: the class looked for */
-    const char *caption;      /* under the picture: file, prediction */
-    kh_figure_frame frame;    /* of the picture: good or bad prediction */
+    const uint8_t *rgb;             /* the picture [height, width, 3] */
+    const char *label;              /* left of the row: the class looked for */
+    const char *caption;            /* under the picture: file, prediction */
+    kh_figure_frame frame;          /* of the picture: good or bad prediction */
     const kh_figure_look_map *maps; /* [ranks] */
 } kh_figure_look_row;
 
@@ -250,11 +247,11 @@ typedef struct kh_figure_look {
     kh_figure_head head;
     const kh_figure_look_row *rows;
     size_t row_count, ranks;
-    size_t width, height;   /* of every picture and overlay */
-    size_t cell;            /* px in the figure; 0: width, so pixels are kept */
+    size_t width, height;      /* of every picture and overlay */
+    size_t cell;               /* px in the figure; 0: width, so pixels are kept */
     const uint8_t (*table)[3]; /* colours of the heatmaps, 256 entries */
-    bool is_shared;         /* one scale for all maps: one bar below, from the first map's low, high;
-                             * else each map has its own bar */
+    bool is_shared; /* one scale for all maps: one bar below, from the first map's low, high;
+                     * else each map has its own bar */
     const char *value_name; /* NULL: "memory coefficient a" */
     const char *score_name; /* NULL: "S" */
 } kh_figure_look;
@@ -264,12 +261,12 @@ KH_API kh_status kh_figure_look_grid(const kh_figure_look *look, kh_figure **out
 /* One block of figures 1 and 2. */
 typedef struct kh_figure_block_row {
     size_t block;
-    const char *neuron;           /* "b7n1042" */
-    double score;                 /* alignment S */
-    double peak;                  /* largest coefficient of its map */
-    const uint8_t *heat, *mask;   /* own map and its mask, [height, width, 3] */
+    const char *neuron;                         /* "b7n1042" */
+    double score;                               /* alignment S */
+    double peak;                                /* largest coefficient of its map */
+    const uint8_t *heat, *mask;                 /* own map and its mask, [height, width, 3] */
     const uint8_t *running_heat, *running_mask; /* mean of the blocks so far */
-    double low, high;             /* coefficients at the ends of `heat`'s colours */
+    double low, high;                           /* coefficients at the ends of `heat`'s colours */
     double running_low, running_high;
 } kh_figure_block_row;
 
@@ -279,10 +276,10 @@ typedef struct kh_figure_blocks {
     const char *image_name; /* "n01440764_tench.JPEG" */
     const uint8_t *rgb;     /* the picture [height, width, 3] */
     size_t width, height;
-    size_t cell;            /* px in the figure; 0: 160 */
+    size_t cell; /* px in the figure; 0: 160 */
     const kh_figure_block_row *rows;
     size_t row_count;
-    double percentile;      /* of the masks, for the titles; 0: 80 */
+    double percentile; /* of the masks, for the titles; 0: 80 */
     const uint8_t (*table)[3];
     bool is_shared;         /* as in kh_figure_look */
     const char *value_name; /* NULL: "memory coefficient a" */
@@ -310,8 +307,8 @@ typedef struct kh_figure_rank_scores {
     kh_figure_head head;
     size_t ranks; /* x is 0..ranks-1, on a log axis 1..ranks */
     size_t classes;
-    const double *mean;               /* [ranks] over classes */
-    const double *low, *high;         /* [ranks] quartiles over classes, or NULL */
+    const double *mean;                 /* [ranks] over classes */
+    const double *low, *high;           /* [ranks] quartiles over classes, or NULL */
     const double *null_low, *null_high; /* [ranks] band under the null, or NULL */
     const char *null_name;
     const double *one;    /* [ranks] a class to show on its own, or NULL */

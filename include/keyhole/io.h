@@ -35,8 +35,8 @@ KH_API kh_status kh_image_decode(const uint8_t *bytes, size_t count,
 KH_API kh_status kh_image_read(const char *path, const kh_decode_options *options,
                                const kh_limits *limits, kh_image *out, kh_error *err);
 
-/* Writes an RGB PNG; the file appears whole or not at all. Errors: KH_E_ARG an empty image, KH_E_IO,
- * KH_E_MEMORY. */
+/* Writes an RGB PNG; the file appears whole or not at all. Errors: KH_E_ARG an empty image,
+ * KH_E_IO, KH_E_MEMORY. */
 KH_API kh_status kh_image_write(const char *path, const kh_image *image, kh_error *err);
 
 /* ---- preprocessing --------------------------------------------------------------------------- */
@@ -62,7 +62,7 @@ typedef enum kh_crop_mode {
 
 /* How an image file becomes a model's input. Part of the model; stored with every result. */
 typedef struct kh_preprocess {
-    char preset[32]; /* "timm", "hf", "squash224" */
+    char preset[32];      /* "timm", "hf", "squash224" */
     size_t height, width; /* model input */
     kh_crop_mode crop;
     kh_filter filter;
@@ -70,7 +70,7 @@ typedef struct kh_preprocess {
     double mean[3], std[3];
     /* KH_CROP_HF only */
     bool do_resize, do_crop, do_rescale, do_normalize;
-    size_t shortest_edge;                /* > 0: short side to this; else resize_height x resize_width */
+    size_t shortest_edge; /* > 0: short side to this; else resize_height x resize_width */
     size_t resize_height, resize_width;
     size_t crop_height, crop_width;
     double rescale_factor;
@@ -78,8 +78,8 @@ typedef struct kh_preprocess {
 
 /* crop_pct 0.875, bicubic, centre, ImageNet mean/std, 224x224: timm's defaults. */
 KH_API kh_preprocess kh_preprocess_default(void);
-/* Named presets that replace a model's own: "squash224" (224x224 bilinear squash, mean = std = 0.5).
- * Errors: KH_E_NOT_FOUND. */
+/* Named presets that replace a model's own: "squash224" (224x224 bilinear squash, mean = std =
+ * 0.5). Errors: KH_E_NOT_FOUND. */
 KH_API kh_status kh_preprocess_preset(const char *name, kh_preprocess *out, kh_error *err);
 
 /* Resize, pad, crop: out is the [height, width, 3] bytes the model sees. */
@@ -108,12 +108,13 @@ KH_API kh_status kh_classes_imagenet1k(kh_classes **out, kh_error *err);
 KH_API kh_status kh_classes_read(const char *path, size_t count, const kh_limits *limits,
                                  kh_classes **out, kh_error *err);
 /* From arrays (copied); wnids may be NULL or hold NULLs, names may hold NULLs. */
-KH_API kh_status kh_classes_create(size_t count, const char *const *wnids,
-                                   const char *const *names, kh_classes **out, kh_error *err);
+KH_API kh_status kh_classes_create(size_t count, const char *const *wnids, const char *const *names,
+                                   kh_classes **out, kh_error *err);
 KH_API void kh_classes_free(kh_classes *classes);
 
 KH_API size_t kh_classes_count(const kh_classes *classes);
-KH_API kh_class kh_classes_get(const kh_classes *classes, size_t index); /* valid as long as classes */
+KH_API kh_class kh_classes_get(const kh_classes *classes,
+                               size_t index); /* valid as long as classes */
 
 /* Resolves "207", "n02099601" or a name ("golden retriever", "crane" is ambiguous). Errors:
  * KH_E_NOT_FOUND with up to five close names; KH_E_ARG ambiguous, with every candidate's index,
@@ -164,7 +165,8 @@ typedef struct kh_tensor_out {
     size_t shape[8];
     const float *data;
 } kh_tensor_out;
-/* Writes an F32 safetensors file (sorted by name, header padded to 8). keys/values: metadata pairs. */
+/* Writes an F32 safetensors file (sorted by name, header padded to 8). keys/values: metadata pairs.
+ */
 KH_API kh_status kh_tensors_write(const char *path, const kh_tensor_out *tensors, size_t count,
                                   const char *const *keys, const char *const *values, size_t pairs,
                                   kh_error *err);
@@ -172,19 +174,20 @@ KH_API kh_status kh_tensors_write(const char *path, const kh_tensor_out *tensors
 /* ---- hub ------------------------------------------------------------------------------------- */
 
 typedef struct kh_hub_options {
-    const char *endpoint;  /* NULL: $HF_ENDPOINT or the public hub */
-    const char *cache_dir; /* NULL: $KEYHOLE_CACHE, else $XDG_CACHE_HOME/keyhole, else ~/.cache/keyhole */
-    const char *revision;  /* NULL: "main" */
-    const char *token;     /* NULL: $HF_TOKEN or none */
-    bool force;            /* download again even when complete */
+    const char *endpoint; /* NULL: $HF_ENDPOINT or the public hub */
+    const char
+        *cache_dir; /* NULL: $KEYHOLE_CACHE, else $XDG_CACHE_HOME/keyhole, else ~/.cache/keyhole */
+    const char *revision; /* NULL: "main" */
+    const char *token;    /* NULL: $HF_TOKEN or none */
+    bool force;           /* download again even when complete */
     kh_progress_fn progress;
     void *progress_user;
 } kh_hub_options;
 
-/* Downloads config, preprocessor and safetensors files of a hub model ("owner/name") into the cache:
- * resumes a partial file, checks size and sha256, renames into place only when right. Writes the
- * model's folder to out (room out_bytes). Errors: KH_E_NETWORK, KH_E_NOT_FOUND, KH_E_FORMAT checksum,
- * KH_E_IO, KH_E_STOPPED. */
+/* Downloads config, preprocessor and safetensors files of a hub model ("owner/name") into the
+ * cache: resumes a partial file, checks size and sha256, renames into place only when right. Writes
+ * the model's folder to out (room out_bytes). Errors: KH_E_NETWORK, KH_E_NOT_FOUND, KH_E_FORMAT
+ * checksum, KH_E_IO, KH_E_STOPPED. */
 KH_API kh_status kh_hub_pull(const char *id, const kh_hub_options *options, char *out,
                              size_t out_bytes, kh_error *err);
 /* Folder of a model that was pulled before; KH_E_NOT_FOUND when it was not. No network. */

@@ -12,8 +12,8 @@ extern "C" {
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-/* A loaded model: read only after opening, may be shared by contexts of the same device and isa. The
- * context that opened it must outlive it. */
+/* A loaded model: read only after opening, may be shared by contexts of the same device and isa.
+ * The context that opened it must outlive it. */
 typedef struct kh_model kh_model;
 
 typedef enum kh_pool_kind {
@@ -27,12 +27,12 @@ typedef enum kh_pool_kind {
 } kh_pool_kind;
 
 typedef struct kh_model_info {
-    char source[512];      /* folder or file it came from */
-    char layout[24];       /* "timm", "transformers" or "random" */
-    char architecture[96]; /* "vit_base_patch16_224" */
-    char tag[64];          /* "augreg_in21k_ft_in1k", or "" */
-    char family[48];       /* row of docs/models.md */
-    char sha256[65];       /* of the weight files; "" for random weights */
+    char source[512];                             /* folder or file it came from */
+    char layout[24];                              /* "timm", "transformers" or "random" */
+    char architecture[96];                        /* "vit_base_patch16_224" */
+    char tag[64];                                 /* "augreg_in21k_ft_in1k", or "" */
+    char family[48];                              /* row of docs/models.md */
+    char sha256[65];                              /* of the weight files; "" for random weights */
     size_t dim, blocks, heads, head_dim, neurons; /* neurons: columns of fc2 */
     size_t patch, image_height, image_width, grid_height, grid_width;
     size_t prefix_tokens; /* class, distillation and register tokens */
@@ -44,10 +44,11 @@ typedef struct kh_model_info {
     char activation[16]; /* "gelu", "gelu_tanh", "quick_gelu", "silu" */
     double norm_eps;
     kh_pool_kind pool;
-    bool head_is_indirect; /* E acts behind an attention pool: projecting tokens is not meaningful */
+    bool
+        head_is_indirect; /* E acts behind an attention pool: projecting tokens is not meaningful */
     bool head_is_projection; /* CLIP: the head maps into a text space, its rows are not classes */
     uint64_t parameters;
-    double forward_gflop;  /* per image, 2 FLOP per multiply-add, whole forward */
+    double forward_gflop; /* per image, 2 FLOP per multiply-add, whole forward */
     kh_preprocess preprocess;
 } kh_model_info;
 
@@ -64,7 +65,8 @@ typedef struct kh_model_options {
     void *progress_user;
 } kh_model_options;
 
-/* Opens MODEL: a timm or transformers folder, a .safetensors beside its config.json, a pulled hub id
+/* Opens MODEL: a timm or transformers folder, a .safetensors beside its config.json, a pulled hub
+ * id
  * ("timm/vit_base_patch16_224.augreg_in21k_ft_in1k"), or "random:ARCH[@SEED]" for deterministic
  * random weights of a registered architecture. options may be NULL. Errors: KH_E_NOT_FOUND,
  * KH_E_FORMAT, KH_E_UNSUPPORTED (with the reason and the supported families), KH_E_NUMERIC. */
@@ -89,14 +91,16 @@ KH_API const char *kh_model_tensor_name(const kh_model *model, size_t index);
 KH_API kh_status kh_model_prepare_gradient(kh_model *model, size_t last_block, kh_error *err);
 
 /* Final norm and head on plain vectors: rows [rows, dim] as if each were the pooled residual
- * (before the final norm) -> logits [rows, classes]. Errors: KH_E_UNSUPPORTED no head or indirect. */
+ * (before the final norm) -> logits [rows, classes]. Errors: KH_E_UNSUPPORTED no head or indirect.
+ */
 KH_API kh_status kh_model_head(kh_ctx *ctx, const kh_model *model, const float *rows,
                                size_t row_count, float *logits, kh_error *err);
 
 /* Registered architecture names, sorted; NULL after the last. */
 KH_API const char *kh_model_architecture_name(size_t index);
 
-/* ---- key neurons ------------------------------------------------------------------------------ */
+/* ---- key neurons ------------------------------------------------------------------------------
+ */
 
 typedef struct kh_neuron {
     size_t block, index; /* zero-based */
@@ -112,8 +116,8 @@ KH_API void kh_neuron_format(kh_neuron neuron, char *out, size_t out_bytes);
 /* Axes of a site, slowest first; a batch axis always comes before them. */
 typedef enum kh_axis {
     KH_AXIS_END,
-    KH_AXIS_TOKEN,      /* every token */
-    KH_AXIS_PATCH,      /* image tokens only */
+    KH_AXIS_TOKEN, /* every token */
+    KH_AXIS_PATCH, /* image tokens only */
     KH_AXIS_HEAD,
     KH_AXIS_QUERY,
     KH_AXIS_KEY,
@@ -122,7 +126,7 @@ typedef enum kh_axis {
     KH_AXIS_NEURON,
     KH_AXIS_CLASS,
     KH_AXIS_ONE,
-    KH_AXIS_FEATURE     /* width of what the head multiplies */
+    KH_AXIS_FEATURE /* width of what the head multiplies */
 } kh_axis;
 
 typedef struct kh_site {
@@ -137,8 +141,7 @@ typedef struct kh_site {
 
 /* Resolves a TransformerLens name, a timm module name ("blocks.7.mlp.fc1") or a shorthand
  * ("post7", "resid_post10"). Errors: KH_E_NOT_FOUND with the nearest names. */
-KH_API kh_status kh_site_find(const kh_model *model, const char *name, kh_site *out,
-                              kh_error *err);
+KH_API kh_status kh_site_find(const kh_model *model, const char *name, kh_site *out, kh_error *err);
 KH_API size_t kh_site_count(const kh_model *model);
 KH_API kh_site kh_site_get(const kh_model *model, size_t index); /* in the order of the pass */
 
@@ -162,12 +165,14 @@ typedef enum kh_edit_op {
 } kh_edit_op;
 
 /* Change a site before the rest of the model sees it. Edits apply in the order given; a tap on the
- * same site sees the edited values. images empty: every image of a run (indices within the batch). */
+ * same site sees the edited values. images empty: every image of a run (indices within the batch).
+ */
 typedef struct kh_edit {
     const char *site;
     kh_edit_op op;
     float value;
-    const float *values; /* NULL, or one per unit (unit_count, or the axis size when units is empty) */
+    const float
+        *values; /* NULL, or one per unit (unit_count, or the axis size when units is empty) */
     const size_t *tokens;
     size_t token_count;
     const size_t *units;
@@ -202,7 +207,7 @@ KH_API void kh_pass_free(kh_pass *pass);
 
 /* The plan as text, one step per line with shapes, GFLOP and bytes; free with free(). */
 KH_API kh_status kh_pass_explain(const kh_pass *pass, char **text, kh_error *err);
-KH_API double kh_pass_gflop(const kh_pass *pass);      /* per image, forward */
+KH_API double kh_pass_gflop(const kh_pass *pass);        /* per image, forward */
 KH_API size_t kh_pass_memory_bytes(const kh_pass *pass); /* activations and scratch */
 
 /* images [batch, 3, height, width], normalised; batch <= max_batch. Errors: KH_E_ARG, KH_E_NUMERIC

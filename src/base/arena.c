@@ -23,7 +23,8 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-/* Under AddressSanitizer a poisoned gap follows each piece, so an overrun cannot hide in the next. */
+/* Under AddressSanitizer a poisoned gap follows each piece, so an overrun cannot hide in the next.
+ */
 #define GAP_BYTES (HAS_ASAN ? 64u : 0u)
 
 bool kh_arena_init(kh_arena *arena, size_t capacity_bytes) {

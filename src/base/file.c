@@ -33,12 +33,11 @@ static kh_status read_all(int fd, const char *path, uint64_t max_bytes, size_t g
     size_t capacity = guess > 4096 ? guess + 2 : 4096; /* the end shows without growing */
     size_t used = 0;
     unsigned char *bytes = kh_realloc(NULL, capacity, 1);
-    if (!bytes)
-        return kh_fail(err, KH_E_MEMORY, "no memory for %zu bytes of a file", capacity);
+    if (!bytes) return kh_fail(err, KH_E_MEMORY, "no memory for %zu bytes of a file", capacity);
     for (;;) {
         if (used + 1 >= capacity) {
-            unsigned char *grown = kh_mul(capacity, 2, &capacity) ? kh_realloc(bytes, capacity, 1)
-                                                                  : NULL;
+            unsigned char *grown =
+                kh_mul(capacity, 2, &capacity) ? kh_realloc(bytes, capacity, 1) : NULL;
             if (!grown) {
                 kh_free(bytes);
                 return kh_fail(err, KH_E_MEMORY, "no memory for %zu bytes of a file", capacity);
@@ -109,7 +108,8 @@ kh_status kh_file_begin(kh_file_writer *writer, const char *path, kh_error *err)
     writer->path = kh_strdup(path);
     if (!writer->path) return kh_fail(err, KH_E_MEMORY, "no memory for a file name");
     if (in_place) writer->fd = open(path, O_WRONLY | O_CLOEXEC);
-    /* O_EXCL: in a folder that others may write to, the name could be theirs, or a link of theirs */
+    /* O_EXCL: in a folder that others may write to, the name could be theirs, or a link of theirs
+     */
     for (unsigned tries = 0; !in_place && tries < 100; tries++) {
         kh_text partial = {0};
         kh_text_addf(&partial, "%s.%ld.%u.partial", path, (long)getpid(),

@@ -8,16 +8,18 @@
 
 #include "base/status.h"
 
-/* Reads a regular file (or pipe) of at most max_bytes; *out has one extra NUL byte. Free with kh_free. */
+/* Reads a regular file (or pipe) of at most max_bytes; *out has one extra NUL byte. Free with
+ * kh_free. */
 kh_status kh_file_read(const char *path, uint64_t max_bytes, unsigned char **out, size_t *out_bytes,
                        kh_error *err);
 
-/* Writes path.partial, flushes it to the disk, renames it over path. On failure path is untouched and
- * the partial file is removed. A path such as /dev/stdout or /dev/full is written in place. */
+/* Writes path.partial, flushes it to the disk, renames it over path. On failure path is untouched
+ * and the partial file is removed. A path such as /dev/stdout or /dev/full is written in place. */
 kh_status kh_file_write(const char *path, const void *bytes, size_t count, kh_error *err);
 
-/* The same in pieces, for files too large to hold: begin, put..., then end (which flushes and renames
- * when keep is true, and removes the partial file when keep is false or anything failed). */
+/* The same in pieces, for files too large to hold: begin, put..., then end (which flushes and
+ * renames when keep is true, and removes the partial file when keep is false or anything failed).
+ */
 typedef struct kh_file_writer {
     char *path;
     char *partial; /* NULL: written in place */

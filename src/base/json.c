@@ -9,17 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Jansson reports a failed allocation without words, as a syntax error, or not at all: a string or a
- * number then lacks a character. So its requests go through base/alloc, and we remember a refusal.
- * A program that gave Jansson allocators of its own keeps them. */
+/* Jansson reports a failed allocation without words, as a syntax error, or not at all: a string or
+ * a number then lacks a character. So its requests go through base/alloc, and we remember a
+ * refusal. A program that gave Jansson allocators of its own keeps them. */
 static _Thread_local bool allocation_failed;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void *watched_malloc(size_t bytes) {
     void *block = kh_realloc(NULL, bytes, 1);
     if (block) return block;
-    /* Jansson's lexer writes out of bounds when its buffer cannot grow, so it gets what may still be
-     * there; the parse is reported as failed all the same. */
+    /* Jansson's lexer writes out of bounds when its buffer cannot grow, so it gets what may still
+     * be there; the parse is reported as failed all the same. */
     allocation_failed = true;
     return malloc(bytes);
 }
@@ -40,8 +40,10 @@ static kh_status prescan(const char *bytes, size_t count, kh_json_limits limits,
         const char c = bytes[i];
         if (c == '\0') return kh_fail(err, KH_E_FORMAT, "%s: NUL byte at offset %zu", what, i);
         if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
             continue;
         }
         if (c == '"') in_string = true;
@@ -64,8 +66,7 @@ static kh_status prescan(const char *bytes, size_t count, kh_json_limits limits,
 kh_status kh_json_parse(const char *bytes, size_t count, kh_json_limits limits, const char *what,
                         json_t **out, kh_error *err) {
     *out = NULL;
-    if (!kh_utf8_valid(bytes, count))
-        return kh_fail(err, KH_E_FORMAT, "%s: not valid UTF-8", what);
+    if (!kh_utf8_valid(bytes, count)) return kh_fail(err, KH_E_FORMAT, "%s: not valid UTF-8", what);
     KH_TRY(prescan(bytes, count, limits, what, err));
     (void)pthread_once(&once, watch_allocations);
     json_error_t where;

@@ -1,8 +1,8 @@
 /* base/json.h: strict reading of JSON from strangers, on Jansson.
  *
- * Before Jansson sees a byte: size, UTF-8, NUL, nesting depth and number of values are checked, so a
- * hostile header cannot make the parser eat memory. Duplicate keys are errors. Trees are Jansson's
- * own (json_t); free with json_decref. */
+ * Before Jansson sees a byte: size, UTF-8, NUL, nesting depth and number of values are checked, so
+ * a hostile header cannot make the parser eat memory. Duplicate keys are errors. Trees are
+ * Jansson's own (json_t); free with json_decref. */
 #ifndef KH_BASE_JSON_H
 #define KH_BASE_JSON_H
 

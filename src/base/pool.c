@@ -55,8 +55,8 @@ size_t kh_cores_available(void) {
     return online > 0 ? (size_t)online : 1;
 }
 
-/* Two runnable threads sometimes land on one core of a small virtual machine and stay there, so each
- * worker gets its own core of those the process may use. Failing to pin costs only speed. */
+/* Two runnable threads sometimes land on one core of a small virtual machine and stay there, so
+ * each worker gets its own core of those the process may use. Failing to pin costs only speed. */
 static void pin_to_core(size_t index) {
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
@@ -104,7 +104,8 @@ static void leave_round(kh_pool *pool) {
     pthread_mutex_unlock(&pool->lock);
 }
 
-static _Thread_local size_t worker_of_this_thread; /* 0 outside the pool, else index of the worker */
+static _Thread_local size_t
+    worker_of_this_thread; /* 0 outside the pool, else index of the worker */
 
 static void *worker_main(void *arg) {
     worker *me = arg;
@@ -189,7 +190,8 @@ void kh_pool_run(kh_pool *pool, size_t tasks, kh_task_fn fn, void *arg) {
     const bool nested = !atomic_compare_exchange_strong(&pool->busy, &expected, true);
     if (nested || pool->threads == 1 || tasks <= 1) {
         const size_t index = nested ? worker_of_this_thread : 0;
-        for (size_t task = 0; task < tasks; task++) fn(arg, task, index);
+        for (size_t task = 0; task < tasks; task++)
+            fn(arg, task, index);
         if (!nested) atomic_store(&pool->busy, false);
         return;
     }

@@ -42,7 +42,8 @@ size_t kh_rng_below(kh_rng *rng, size_t limit) {
 
 uint32_t kh_hash_name(const char *name) {
     uint32_t hash = 0x811C9DC5u;
-    for (const char *p = name; *p; p++) hash = (hash ^ (uint32_t)(unsigned char)*p) * 0x01000193u;
+    for (const char *p = name; *p; p++)
+        hash = (hash ^ (uint32_t)(unsigned char)*p) * 0x01000193u;
     return hash;
 }
 

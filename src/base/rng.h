@@ -1,4 +1,5 @@
-/* base/rng.h: small counter-based random numbers; the same seed and position give the same number. */
+/* base/rng.h: small counter-based random numbers; the same seed and position give the same number.
+ */
 #ifndef KH_BASE_RNG_H
 #define KH_BASE_RNG_H
 
@@ -14,9 +15,9 @@ typedef struct kh_rng {
 kh_rng kh_rng_make(uint64_t seed, uint64_t stream);
 
 uint64_t kh_rng_u64(kh_rng *rng);
-double kh_rng_unit(kh_rng *rng);                   /* [0, 1), 53 bits */
-double kh_rng_normal(kh_rng *rng);                 /* mean 0, variance 1 */
-size_t kh_rng_below(kh_rng *rng, size_t limit);    /* 0..limit-1, unbiased; limit > 0 */
+double kh_rng_unit(kh_rng *rng);                /* [0, 1), 53 bits */
+double kh_rng_normal(kh_rng *rng);              /* mean 0, variance 1 */
+size_t kh_rng_below(kh_rng *rng, size_t limit); /* 0..limit-1, unbiased; limit > 0 */
 
 /* Deterministic weights without any file: the value in [-1, 1) of element `index` (C order) of the
  * tensor called `name`, the same on every machine. */

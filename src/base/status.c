@@ -6,18 +6,30 @@
 
 const char *kh_status_name(kh_status status) {
     switch (status) {
-    case KH_OK: return "KH_OK";
-    case KH_E_ARG: return "KH_E_ARG";
-    case KH_E_SHAPE: return "KH_E_SHAPE";
-    case KH_E_FORMAT: return "KH_E_FORMAT";
-    case KH_E_LIMIT: return "KH_E_LIMIT";
-    case KH_E_MEMORY: return "KH_E_MEMORY";
-    case KH_E_IO: return "KH_E_IO";
-    case KH_E_NOT_FOUND: return "KH_E_NOT_FOUND";
-    case KH_E_UNSUPPORTED: return "KH_E_UNSUPPORTED";
-    case KH_E_NUMERIC: return "KH_E_NUMERIC";
-    case KH_E_STOPPED: return "KH_E_STOPPED";
-    case KH_E_NETWORK: return "KH_E_NETWORK";
+    case KH_OK:
+        return "KH_OK";
+    case KH_E_ARG:
+        return "KH_E_ARG";
+    case KH_E_SHAPE:
+        return "KH_E_SHAPE";
+    case KH_E_FORMAT:
+        return "KH_E_FORMAT";
+    case KH_E_LIMIT:
+        return "KH_E_LIMIT";
+    case KH_E_MEMORY:
+        return "KH_E_MEMORY";
+    case KH_E_IO:
+        return "KH_E_IO";
+    case KH_E_NOT_FOUND:
+        return "KH_E_NOT_FOUND";
+    case KH_E_UNSUPPORTED:
+        return "KH_E_UNSUPPORTED";
+    case KH_E_NUMERIC:
+        return "KH_E_NUMERIC";
+    case KH_E_STOPPED:
+        return "KH_E_STOPPED";
+    case KH_E_NETWORK:
+        return "KH_E_NETWORK";
     }
     return "KH_E_?";
 }

@@ -24,7 +24,8 @@ static bool reserve(kh_text *text, size_t more) {
     }
     if (need <= text->capacity) return true;
     size_t capacity = text->capacity ? text->capacity : 128;
-    while (capacity < need && kh_mul(capacity, 2, &capacity)) continue;
+    while (capacity < need && kh_mul(capacity, 2, &capacity))
+        continue;
     if (capacity < need) capacity = need;
     char *grown = kh_realloc(text->data, capacity, 1);
     if (!grown) {

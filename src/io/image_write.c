@@ -25,7 +25,8 @@ kh_status kh_image_write(const char *path, const kh_image *image, kh_error *err)
     kh_status status;
     if (!png_image_write_to_memory(&png, bytes, &room, 0, image->rgb, 0, NULL))
         status = kh_fail(err, KH_E_FORMAT, "libpng: %s", png.message);
-    else status = kh_file_write(path, bytes, room, err);
+    else
+        status = kh_file_write(path, bytes, room, err);
     png_image_free(&png);
     kh_free(bytes);
     return status;

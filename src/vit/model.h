@@ -9,15 +9,16 @@
 
 typedef struct kh_block {
     kh_norm norm1, norm2;
-    kh_weight *qkv;        /* [3 dim, dim]; rows q, k, v */
+    kh_weight *qkv;         /* [3 dim, dim]; rows q, k, v */
     kh_norm q_norm, k_norm; /* over head_dim; w NULL when absent */
-    kh_weight *proj;       /* [dim, dim] */
-    float *ls1, *ls2;      /* [dim] LayerScale, NULL when absent */
-    kh_weight *fc1;        /* [neurons, dim]; gated: [2 neurons, dim], gates first */
-    kh_weight *fc2;        /* [dim, neurons] */
+    kh_weight *proj;        /* [dim, dim] */
+    float *ls1, *ls2;       /* [dim] LayerScale, NULL when absent */
+    kh_weight *fc1;         /* [neurons, dim]; gated: [2 neurons, dim], gates first */
+    kh_weight *fc2;         /* [dim, neurons] */
 } kh_block;
 
-/* Attention pooling (SigLIP). The latent query is already multiplied through: q = latent Wqᵀ + bq. */
+/* Attention pooling (SigLIP). The latent query is already multiplied through: q = latent Wqᵀ + bq.
+ */
 typedef struct kh_map_pool {
     float *latent; /* [dim], as stored */
     float *q;      /* [dim] */
@@ -29,11 +30,12 @@ struct kh_model {
     kh_model_info info;
     kh_activation act;
     const kh_backend *backend;
-    kh_ctx *home; /* the context it was opened with; owns nothing of it but frees memory through it */
+    kh_ctx
+        *home; /* the context it was opened with; owns nothing of it but frees memory through it */
 
-    float *prefix;  /* [prefix_tokens, dim]: cls, dist, registers */
-    float *pos;     /* [pos_rows, dim] for the current grid */
-    size_t pos_rows; /* patches (prefix gets no position) or tokens */
+    float *prefix;          /* [prefix_tokens, dim]: cls, dist, registers */
+    float *pos;             /* [pos_rows, dim] for the current grid */
+    size_t pos_rows;        /* patches (prefix gets no position) or tokens */
     kh_weight *patch_embed; /* [dim, 3 patch patch] */
     kh_norm norm_pre;       /* w NULL when absent */
     kh_block *blocks;       /* [info.blocks] */

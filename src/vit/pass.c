@@ -7,8 +7,8 @@
 #include "vit/steps.h"
 #include "vit/taps.h"
 
-/* Scratch was reserved in the model's own context when its weights were packed. Another context gets
- * as much by packing one narrow weight that is wider than any layer. */
+/* Scratch was reserved in the model's own context when its weights were packed. Another context
+ * gets as much by packing one narrow weight that is wider than any layer. */
 static kh_status reserve_scratch(kh_ctx *ctx, const kh_model *m, kh_error *err) {
     const kh_backend *ops = kh_ctx_backend(ctx);
     const size_t sizes[] = {3 * m->info.dim, kh_fc1_rows(m), m->info.classes, m->feature_dim,

@@ -4,7 +4,6 @@
 #include "base/alloc.h"
 #include "base/json.h"
 
-
 static const kh_json_limits wide = {.max_depth = 32, .max_values = 1000};
 
 static kh_status parse(const char *text, size_t count, kh_json_limits limits, json_t **out,

@@ -29,8 +29,10 @@ static void every_task_runs_exactly_once(void **state) {
         assert_int_equal(kh_pool_threads(pool), threads);
         static tally t;
         memset(&t, 0, sizeof t);
-        for (int round = 0; round < 50; round++) kh_pool_run(pool, TASKS, count, &t);
-        for (size_t i = 0; i < TASKS; i++) assert_int_equal(atomic_load(&t.runs[i]), 50);
+        for (int round = 0; round < 50; round++)
+            kh_pool_run(pool, TASKS, count, &t);
+        for (size_t i = 0; i < TASKS; i++)
+            assert_int_equal(atomic_load(&t.runs[i]), 50);
         assert_true(atomic_load(&t.worst_worker) < threads);
         kh_pool_free(pool);
     }

@@ -7,8 +7,8 @@ static void the_name_formula_gives_the_published_values(void **state) {
     (void)state;
     const float cls = (float)(0.5 * kh_mix_unit(kh_hash_name("cls_token"), 0));
     const float norm = (float)(1.0 + 0.2 * kh_mix_unit(kh_hash_name("blocks.0.norm1.weight"), 0));
-    const float qkv = (float)(sqrt(3.0 / 24.0) *
-                              kh_mix_unit(kh_hash_name("blocks.1.attn.qkv.weight"), 0));
+    const float qkv =
+        (float)(sqrt(3.0 / 24.0) * kh_mix_unit(kh_hash_name("blocks.1.attn.qkv.weight"), 0));
     const float image = (float)kh_mix_unit(kh_hash_name("image"), 0);
     assert_true(fabs((double)cls - 0.2345769703) < 1e-10);
     assert_true(fabs((double)norm - 1.0424871445) < 1e-10);
@@ -31,8 +31,10 @@ static void numbers_fill_their_range_evenly(void **state) {
     kh_rng rng = kh_rng_make(1, 1);
     size_t counts[7] = {0};
     double sum = 0, squares = 0;
-    for (int i = 0; i < 70000; i++) counts[kh_rng_below(&rng, 7)]++;
-    for (int i = 0; i < 7; i++) assert_in_range(counts[i], 9600, 10400); /* 4 sigma = 370 */
+    for (int i = 0; i < 70000; i++)
+        counts[kh_rng_below(&rng, 7)]++;
+    for (int i = 0; i < 7; i++)
+        assert_in_range(counts[i], 9600, 10400); /* 4 sigma = 370 */
     for (int i = 0; i < 100000; i++) {
         const double unit = kh_rng_unit(&rng);
         assert_true(unit >= 0.0 && unit < 1.0);

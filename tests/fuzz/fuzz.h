@@ -1,5 +1,5 @@
-/* fuzz/fuzz.h: what a fuzz target defines. Built with libFuzzer (preset fuzz) or with replay_main.c,
- * which runs every file of a corpus. */
+/* fuzz/fuzz.h: what a fuzz target defines. Built with libFuzzer (preset fuzz) or with
+ * replay_main.c, which runs every file of a corpus. */
 #ifndef KH_FUZZ_H
 #define KH_FUZZ_H
 

@@ -18,7 +18,8 @@ static void what_was_written_reads_back_the_same(void **state) {
         const size_t bytes = image.width * image.height * 3;
         image.rgb = kh_calloc(bytes, 1);
         kh_rng rng = kh_rng_make(s, 0);
-        for (size_t i = 0; i < bytes; i++) image.rgb[i] = (uint8_t)kh_rng_below(&rng, 256);
+        for (size_t i = 0; i < bytes; i++)
+            image.rgb[i] = (uint8_t)kh_rng_below(&rng, 256);
         kh_assert_ok(kh_image_write(path, &image, &err));
         kh_image back;
         kh_assert_ok(kh_image_read(path, NULL, NULL, &back, &err));

@@ -5,7 +5,6 @@
 #include "io/tensors.h"
 #include "support/table.h"
 
-
 #define REJECT KH_TEST_DATA "/reject/index"
 #define ACCEPT KH_TEST_DATA "/accept/index"
 

@@ -6,8 +6,8 @@
 #include <ftw.h>
 #include <unistd.h>
 
-void kh_assert_close_at(const float *got, const float *want, size_t count, double rtol,
-                        double atol, const char *what, const char *file, int line) {
+void kh_assert_close_at(const float *got, const float *want, size_t count, double rtol, double atol,
+                        const char *what, const char *file, int line) {
     size_t worst = 0;
     double worst_excess = -1;
     bool failed = false;

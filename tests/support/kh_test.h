@@ -15,9 +15,10 @@
 
 #include "keyhole/base.h"
 
-/* Fails, naming the worst element, unless |got - want| <= atol + rtol * |want| everywhere. NaN fails. */
-void kh_assert_close_at(const float *got, const float *want, size_t count, double rtol,
-                        double atol, const char *what, const char *file, int line);
+/* Fails, naming the worst element, unless |got - want| <= atol + rtol * |want| everywhere. NaN
+ * fails. */
+void kh_assert_close_at(const float *got, const float *want, size_t count, double rtol, double atol,
+                        const char *what, const char *file, int line);
 #define kh_assert_close(got, want, count, rtol, atol)                                              \
     kh_assert_close_at(got, want, count, rtol, atol, #got, __FILE__, __LINE__)
 

@@ -71,22 +71,23 @@ typedef void tile_fn(size_t kc, const float *a, const float *b, float *c, bool f
     KH_TILE(cols_##h##_2, h, 2, 1, KH_LDA, NR)
 #define KH_NAMES(kind, h) [h] = {0, kind##_##h##_1, kind##_##h##_2}
 
-KH_TILES(1)
-KH_TILES(2) KH_TILES(3) KH_TILES(4)
+/* clang-format off */
+KH_TILES(1) KH_TILES(2) KH_TILES(3) KH_TILES(4)
 #define KH_TABLE_4(kind) KH_NAMES(kind, 1), KH_NAMES(kind, 2), KH_NAMES(kind, 3), KH_NAMES(kind, 4)
 #if KH_TILE_ROWS >= 6
-    KH_TILES(5) KH_TILES(6)
+KH_TILES(5) KH_TILES(6)
 #define KH_TABLE_6(kind) KH_TABLE_4(kind), KH_NAMES(kind, 5), KH_NAMES(kind, 6)
 #endif
 #if KH_TILE_ROWS >= 8
-        KH_TILES(7) KH_TILES(8)
+KH_TILES(7) KH_TILES(8)
 #define KH_TABLE_8(kind) KH_TABLE_6(kind), KH_NAMES(kind, 7), KH_NAMES(kind, 8)
 #endif
 #if KH_TILE_ROWS >= 12
-            KH_TILES(9) KH_TILES(10) KH_TILES(11) KH_TILES(12)
+KH_TILES(9) KH_TILES(10) KH_TILES(11) KH_TILES(12)
 #define KH_TABLE_12(kind)                                                                          \
     KH_TABLE_8(kind), KH_NAMES(kind, 9), KH_NAMES(kind, 10), KH_NAMES(kind, 11), KH_NAMES(kind, 12)
 #endif
+/* clang-format on */
 #define KH_PASTE(a, b)    a##b
 #define KH_TABLE_OF(rows) KH_PASTE(KH_TABLE_, rows)
 #define KH_TABLE(kind)    KH_TABLE_OF(KH_TILE_ROWS)(kind)
