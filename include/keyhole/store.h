@@ -81,6 +81,9 @@ KH_API void kh_store_manifest_f64(kh_manifest *manifest, const char *key,
 KH_API void kh_store_manifest_bool(kh_manifest *manifest, const char *key, bool value);
 KH_API void kh_store_manifest_texts(kh_manifest *manifest, const char *key,
                                     const char *const *texts, size_t count);
+/* Appends the object {keys[0]: texts[0], ...} to the list `list`, a key without dots. */
+KH_API void kh_store_manifest_row(kh_manifest *manifest, const char *list, const char *const *keys,
+                                  const char *const *texts, size_t count);
 KH_API void kh_store_manifest_f64s(kh_manifest *manifest, const char *key, const double *values,
                                    size_t count);
 /* Everything a reader needs to load the same model and prepare the same input: under "model"

@@ -40,7 +40,7 @@ static const kh_option options[] = {
 
 typedef struct tally {
     size_t labelled, top1, top5, failed;
-    json_t *images;
+    json_t *images, *broken;
     bool is_short; /* an image is missing from the JSON: no memory */
 } tally;
 
@@ -122,6 +122,7 @@ static kh_status classify_all(kh_session *session, const settings *s, const kh_i
         (void)kh_session_progress(session, "images", next, inputs->count);
     }
     t->failed = batch.failed;
+    if (!status && s->common.json) t->broken = kh_image_batch_failed_json(&batch);
     kh_image_batch_clear(&batch);
     kh_free(top);
     return status;
@@ -137,8 +138,8 @@ static void print_accuracy(const tally *t) {
 }
 
 static json_t *result_json(const tally *t, const settings *s, const kh_model *model) {
-    json_t *root = json_pack("{s:o, s:O, s:I}", "model", kh_model_receipt(model), "images",
-                             t->images, "failed", (json_int_t)t->failed);
+    json_t *root = json_pack("{s:o, s:O, s:O?}", "model", kh_model_receipt(model), "images",
+                             t->images, "failed", t->broken);
     if (s->truth && t->labelled)
         json_object_set_new(root, "accuracy",
                             json_pack("{s:I, s:f, s:f}", "labelled", (json_int_t)t->labelled,
@@ -161,7 +162,8 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
     if (!status) status = kh_require_classes(session.model, err);
     if (!status) status = classify_all(&session, s, &inputs, &t, err);
-    if (!status && t.is_short) status = kh_fail(err, KH_E_MEMORY, "no memory for the JSON output");
+    if (!status && (t.is_short || (s->common.json && !t.broken)))
+        status = kh_fail(err, KH_E_MEMORY, "no memory for the JSON output");
     if (!status && s->common.json) {
         if (!kh_print_json(result_json(&t, s, session.model), err)) status = KH_E_MEMORY;
     } else if (!status && s->truth) {
@@ -169,6 +171,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     }
     if (!status && t.failed) status = kh_images_failed(t.failed, inputs.count, err);
     json_decref(t.images);
+    json_decref(t.broken);
     kh_inputs_clear(&inputs);
     kh_session_close(&session);
     return status ? KH_EXIT_FAILED : KH_EXIT_DONE;

@@ -88,6 +88,8 @@ static kh_status read_images(kh_session *session, const settings *s, const kh_in
     r->photos = batch->bytes;
     r->tensors = batch->floats;
     r->paths = (char **)(void *)batch->paths;
+    r->broken = batch->broken;
+    r->broken_count = batch->failed;
     return KH_OK;
 }
 
@@ -237,7 +239,8 @@ static json_t *image_json(const kh_look_result *r, size_t i) {
                      (json_int_t)l->class_index[i], "top", top, "neurons", neurons);
 }
 
-static kh_status print_result(const settings *s, const kh_look_result *r, kh_error *err) {
+static kh_status print_result(const settings *s, const kh_look_result *r,
+                              const kh_image_batch *batch, kh_error *err) {
     if (!s->common.json) {
         for (size_t i = 0; i < r->look.images; i++)
             print_image(r, i);
@@ -250,9 +253,10 @@ static kh_status print_result(const settings *s, const kh_look_result *r, kh_err
             json_decref(images);
             return kh_fail(err, KH_E_MEMORY, "no memory for the JSON output");
         }
-    json_t *root = json_pack("{s:o, s:[II], s:o, s:o}", "model", kh_model_receipt(r->model), "grid",
-                             (json_int_t)r->look.grid.height, (json_int_t)r->look.grid.width, "out",
-                             kh_json_text(s->out), "images", images);
+    json_t *root = json_pack("{s:o, s:[II], s:o, s:o, s:o}", "model", kh_model_receipt(r->model),
+                             "grid", (json_int_t)r->look.grid.height,
+                             (json_int_t)r->look.grid.width, "out", kh_json_text(s->out), "images",
+                             images, "failed", kh_image_batch_failed_json(batch));
     return kh_print_json(root, err) ? KH_OK : KH_E_MEMORY;
 }
 
@@ -280,7 +284,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
     if (!status) status = kh_require_classes(session.model, err);
     if (!status) status = look(&session, s, &inputs, &ranking, &batch, &result, err);
-    if (!status) status = print_result(s, &result, err);
+    if (!status) status = print_result(s, &result, &batch, err);
     if (!status && batch.failed) status = kh_images_failed(batch.failed, inputs.count, err);
     kh_look_clear(&result.look);
     kh_free(result.truth);

@@ -36,8 +36,10 @@ void kh_image_batch_clear(kh_image_batch *batch) {
     kh_free(batch->floats);
     kh_free(batch->bytes);
     kh_free(batch->paths);
-    const size_t failed = batch->failed;
-    *batch = (kh_image_batch){.failed = failed};
+    for (size_t i = 0; i < batch->failed; i++)
+        kh_free(batch->broken[i].reason);
+    kh_free(batch->broken);
+    *batch = (kh_image_batch){0};
 }
 
 static kh_status load(kh_image_batch *batch, const char *path, size_t slot, kh_error *err) {
@@ -56,6 +58,23 @@ static kh_status load(kh_image_batch *batch, const char *path, size_t slot, kh_e
     return status;
 }
 
+/* Says on standard error why an image is skipped, and remembers it. */
+static kh_status note_broken(kh_image_batch *batch, const char *path, const char *why,
+                             kh_error *err) {
+    char shown[KH_SHOWN_BYTES * 2];
+    kh_shown(path, strlen(path), shown, sizeof shown);
+    const bool names_it = strstr(why, shown) != NULL;
+    fprintf(stderr, "keyhole: %s%s%s\n", names_it ? "" : shown, names_it ? "" : ": ", why);
+    const size_t length = strlen(shown);
+    if (strncmp(why, shown, length) == 0 && strncmp(why + length, ": ", 2) == 0) why += length + 2;
+    kh_broken_image *broken = kh_realloc(batch->broken, batch->failed + 1, sizeof *batch->broken);
+    if (broken) batch->broken = broken;
+    char *reason = broken ? kh_strdup(why) : NULL;
+    if (!reason) return kh_fail(err, KH_E_MEMORY, "no memory to remember a broken image");
+    broken[batch->failed++] = (kh_broken_image){path, reason};
+    return KH_OK;
+}
+
 kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, size_t *next,
                               kh_error *err) {
     drop_bytes(batch);
@@ -66,16 +85,25 @@ kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, si
         const kh_status status = load(batch, path, batch->count, &why);
         if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
         if (status) {
-            batch->failed++;
-            char shown[KH_SHOWN_BYTES * 2];
-            kh_shown(path, strlen(path), shown, sizeof shown);
-            fprintf(stderr, "keyhole: %s%s%s\n", strstr(why.text, shown) ? "" : shown,
-                    strstr(why.text, shown) ? "" : ": ", why.text);
+            KH_TRY(note_broken(batch, path, why.text, err));
             continue;
         }
         batch->paths[batch->count++] = path;
     }
     return KH_OK;
+}
+
+json_t *kh_image_batch_failed_json(const kh_image_batch *batch) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < batch->failed; i++) {
+        json_t *one = json_pack("{s:o, s:o}", "image", kh_json_text(batch->broken[i].path),
+                                "reason", kh_json_text(batch->broken[i].reason));
+        if (json_array_append_new(list, one) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
 }
 
 void kh_print_path(const char *path) {

@@ -5,6 +5,11 @@
 #include "cli/inputs.h"
 #include "cli/session.h"
 
+typedef struct kh_broken_image {
+    const char *path; /* borrowed from the inputs */
+    char *reason;     /* fit for a terminal */
+} kh_broken_image;
+
 typedef struct kh_image_batch {
     kh_session *session;
     const kh_decode_options *decode;
@@ -14,7 +19,8 @@ typedef struct kh_image_batch {
     kh_image *bytes;    /* [count] what the model sees, when kept */
     const char **paths; /* [count] borrowed from the inputs */
     bool keeps_bytes;
-    size_t failed; /* images that could not be read so far */
+    kh_broken_image *broken; /* [failed] */
+    size_t failed;           /* images that could not be read so far */
 } kh_image_batch;
 
 /* keeps_bytes: also keep the preprocessed RGB of each image, to draw on. Pair:
@@ -25,9 +31,12 @@ kh_status kh_image_batch_init(kh_image_batch *batch, kh_session *session,
 void kh_image_batch_clear(kh_image_batch *batch);
 
 /* Takes inputs from *next on until the batch is full or they end, and advances *next. An image that
- * cannot be read is said on standard error and counted in `failed`. Fails only when memory ends. */
+ * cannot be read is said on standard error and kept in `broken`. Fails only when memory ends. */
 kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, size_t *next,
                               kh_error *err);
+
+/* [{"image": path, "reason": text}] of the broken ones; NULL when memory ends. */
+json_t *kh_image_batch_failed_json(const kh_image_batch *batch);
 
 /* KH_E_UNSUPPORTED unless the model has a classifier. */
 kh_status kh_require_classes(const kh_model *model, kh_error *err);

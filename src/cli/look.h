@@ -2,6 +2,7 @@
 #ifndef KH_CLI_LOOK_H
 #define KH_CLI_LOOK_H
 
+#include "cli/images.h"
 #include "cli/session.h"
 
 /* Everything about all images of a run; arrays are indexed by image. */
@@ -10,9 +11,11 @@ typedef struct kh_look_result {
     const kh_ranking *ranking;
     kh_look look;
     char **paths;
-    kh_image *photos; /* what the model saw */
-    float *tensors;   /* normalised input, kept for r_compat only */
-    size_t *truth;    /* SIZE_MAX when the path names no class */
+    kh_image *photos;              /* what the model saw */
+    float *tensors;                /* normalised input, kept for r_compat only */
+    size_t *truth;                 /* SIZE_MAX when the path names no class */
+    const kh_broken_image *broken; /* those that could not be read */
+    size_t broken_count;
     kh_scale scale;
     bool r_compat, norm_before_mean, asked_class;
     double percentile; /* of the masks, in [0, 100] */

@@ -110,6 +110,18 @@ void kh_store_manifest_texts(kh_manifest *m, const char *key, const char *const 
     set(m, key, array);
 }
 
+void kh_store_manifest_row(kh_manifest *m, const char *list, const char *const *keys,
+                           const char *const *texts, size_t count) {
+    if (!json_object_get(m->root, list)) set(m, list, json_array());
+    json_t *row = json_object();
+    bool ok = row != NULL;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = json_object_set_new(row, keys[i], kh_json_text(texts[i])) == 0;
+    if (!ok || json_array_append(json_object_get(m->root, list), row) != 0)
+        refuse(m, KH_E_MEMORY, list);
+    json_decref(row);
+}
+
 void kh_store_manifest_f64s(kh_manifest *m, const char *key, const double *values, size_t count) {
     json_t *array = json_array();
     for (size_t i = 0; array && i < count; i++)
