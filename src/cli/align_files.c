@@ -189,9 +189,9 @@ static void describe(kh_manifest *m, const kh_align_result *r, bool has_matrix) 
     kh_store_manifest_file(m, "class_shared.csv", NULL, 0, "each class's first value vector");
     if (has_matrix)
         kh_store_manifest_file(m, "align.npy", matrix_shape, 3, "the whole alignment matrix S");
-    kh_store_manifest_file(m, "fig3.png", NULL, 0, "figure 3");
-    kh_store_manifest_file(m, "rank_curve.png", NULL, 0, "score against rank");
-    kh_store_manifest_file(m, "align_hist.png", NULL, 0, "distribution of S");
+    kh_outdir_list_figure(m, "fig3", "figure 3");
+    kh_outdir_list_figure(m, "rank_curve", "score against rank");
+    kh_outdir_list_figure(m, "align_hist", "distribution of S");
 }
 
 kh_status kh_align_write_files(const kh_align_result *r, const kh_model *model, const char *folder,

@@ -30,9 +30,13 @@ kh_status kh_look_write_files(const kh_look_result *r, const char *folder, kh_er
 /* look.png/.svg (figures 10-11; pages of 12 images) and blocks_<name>.png/.svg (figures 1-2). */
 kh_status kh_look_write_figures(const kh_look_result *r, const char *folder, kh_error *err);
 
+/* File names of the pictures, without their endings; room >= KH_LOOK_STEM_BYTES. */
+void kh_look_page_stem(const kh_look_result *r, size_t page, char *out, size_t room); /* from 1 */
+void kh_look_blocks_stem(const kh_look_result *r, size_t image, char *out, size_t room);
+
 /* The photograph as floats to draw on: [height * width, 3]. */
 kh_status kh_look_photo(const kh_look_result *r, size_t image, float **out, kh_error *err);
 
-enum { KH_LOOK_ROWS_PER_PAGE = 12 };
+enum { KH_LOOK_ROWS_PER_PAGE = 12, KH_LOOK_STEM_BYTES = 128 };
 
 #endif

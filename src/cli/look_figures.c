@@ -181,6 +181,19 @@ static kh_status draw_page(const kh_look_result *r, const kh_range *ranges, size
     return status;
 }
 
+void kh_look_page_stem(const kh_look_result *r, size_t page, char *out, size_t room) {
+    if (r->look.images <= KH_LOOK_ROWS_PER_PAGE)
+        (void)snprintf(out, room, "look");
+    else
+        (void)snprintf(out, room, "look-%zu", page);
+}
+
+void kh_look_blocks_stem(const kh_look_result *r, size_t image, char *out, size_t room) {
+    char file[96];
+    kh_outdir_stem(r->paths[image], file, sizeof file);
+    (void)snprintf(out, room, "blocks_%zu_%s", image, file);
+}
+
 static kh_status draw_pages(const kh_look_result *r, const char *folder, kh_error *err) {
     const kh_look *l = &r->look;
     kh_range *ranges = kh_calloc(l->images * l->k, sizeof *ranges);
@@ -190,11 +203,8 @@ static kh_status draw_pages(const kh_look_result *r, const char *folder, kh_erro
     for (size_t first = 0, page = 1; first < l->images && !status; page++) {
         const size_t left = l->images - first;
         const size_t count = left < KH_LOOK_ROWS_PER_PAGE ? left : KH_LOOK_ROWS_PER_PAGE;
-        char stem[32];
-        if (l->images <= KH_LOOK_ROWS_PER_PAGE)
-            (void)snprintf(stem, sizeof stem, "look");
-        else
-            (void)snprintf(stem, sizeof stem, "look-%zu", page);
+        char stem[KH_LOOK_STEM_BYTES];
+        kh_look_page_stem(r, page, stem, sizeof stem);
         status = draw_page(r, ranges, first, count, stem, folder, err);
         first += count;
     }
@@ -256,12 +266,11 @@ static kh_status draw_blocks(const kh_look_result *r, size_t image, const char *
     for (size_t b = 0; b < l->blocks && !status; b++)
         status = draw_block(&p, image, b, running, photo, names[b], sizeof names[b], &rows[b], err);
     if (!status) {
-        char footnote[512], class_name[96], stem[128], file[96];
+        char footnote[512], class_name[96], stem[KH_LOOK_STEM_BYTES];
         kh_model_footnote(r->model, r->settings_text, footnote, sizeof footnote);
         kh_class_short(kh_model_classes(r->model), l->class_index[image], class_name,
                        sizeof class_name);
-        kh_outdir_stem(r->paths[image], file, sizeof file);
-        (void)snprintf(stem, sizeof stem, "blocks_%zu_%s", image, file);
+        kh_look_blocks_stem(r, image, stem, sizeof stem);
         const kh_figure_blocks blocks = {
             .head.footnote = footnote,
             .class_name = class_name,

@@ -113,6 +113,19 @@ static kh_status write_arrays(const kh_look_result *r, const char *folder, kh_er
     return kh_store_npy(path, KH_NPY_F32, block_shape, 3, l->block_maps, err);
 }
 
+static void list_figures(kh_manifest *m, const kh_look_result *r) {
+    const kh_look *l = &r->look;
+    char stem[KH_LOOK_STEM_BYTES];
+    for (size_t first = 0, page = 1; first < l->images; first += KH_LOOK_ROWS_PER_PAGE, page++) {
+        kh_look_page_stem(r, page, stem, sizeof stem);
+        kh_outdir_list_figure(m, stem, "figures 10 and 11, one row per image");
+    }
+    for (size_t i = 0; l->block_maps && i < l->images; i++) {
+        kh_look_blocks_stem(r, i, stem, sizeof stem);
+        kh_outdir_list_figure(m, stem, "figures 1 and 2 of one image");
+    }
+}
+
 static kh_status write_manifest(const kh_look_result *r, const char *folder, kh_error *err) {
     static const char *const row_keys[] = {"image", "reason"};
     const kh_look *l = &r->look;
@@ -152,6 +165,7 @@ static kh_status write_manifest(const kh_look_result *r, const char *folder, kh_
                                "the same for each block's first neuron");
         kh_store_manifest_file(m, "mask_stats.csv", NULL, 0, "percentile masks");
     }
+    list_figures(m, r);
     const kh_status status = kh_store_manifest_write(m, path, err);
     kh_store_manifest_free(m);
     return status;

@@ -65,3 +65,12 @@ kh_status kh_outdir_figure(const char *folder, const char *stem, kh_figure *figu
     kh_figure_free(figure);
     return status;
 }
+
+void kh_outdir_list_figure(kh_manifest *manifest, const char *stem, const char *meaning) {
+    static const char *const endings[] = {"png", "svg"};
+    char name[256];
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(name, sizeof name, "%s.%s", stem, endings[i]);
+        kh_store_manifest_file(manifest, name, NULL, 0, meaning);
+    }
+}

@@ -21,6 +21,9 @@ kh_status kh_outdir_path(const char *folder, char *out, size_t out_bytes, kh_err
  * bytes. */
 void kh_outdir_stem(const char *path, char *out, size_t out_bytes);
 
+/* Lists what kh_outdir_figure wrote under this stem. */
+void kh_outdir_list_figure(kh_manifest *manifest, const char *stem, const char *meaning);
+
 /* Writes figure as <folder>/<stem>.png (at 1:1) and .svg, and frees it. */
 kh_status kh_outdir_figure(const char *folder, const char *stem, kh_figure *figure, kh_error *err);
 
