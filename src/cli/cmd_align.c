@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MAX_DRAWS = 10000 };
+
 typedef struct settings {
     kh_common common;
     kh_model_settings model;
@@ -36,13 +38,14 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "head", 0, offsetof(settings, head), "first|second",
      "Which class embeddings, for models with two (distilled, DINOv2). Default: first."},
     {KH_OPT_SIZE, "topk", 'k', offsetof(settings, topk), "K",
-     "Value vectors kept per class (and per class and block). Default: 10."},
+     "Value vectors kept per class (and per class and block), at most those of one block."
+     " Default: 10."},
     {KH_OPT_NUMBER, "value-bias", 0, offsetof(settings, value_bias), "ALPHA",
      "Align ALPHA times the value vector plus the layer's output bias. Default: no bias."},
     {KH_OPT_TEXT, "classes", 'c', offsetof(settings, classes), "LIST",
      "Classes to print, separated by commas: index, wnid or name. Default: a summary."},
     {KH_OPT_SIZE, "draws", 0, offsetof(settings, draws), "N",
-     "Draws of the null band; 0 leaves it out. Default: 20."},
+     "Draws of the null band, at most 10000; 0 leaves it out. Default: 20."},
     {KH_OPT_TEXT, "null", 0, offsetof(settings, null_kind), "head|permute",
      "Null: random head rows of the same lengths, or shuffled dims of the value vectors."
      " Default: head."},
@@ -76,9 +79,7 @@ static kh_status rank_options(const settings *s, kh_session *session, kh_rank_op
         out->align.add_bias = true;
         out->align.alpha = s->value_bias;
     }
-    size_t units = 0, classes = 0;
-    KH_TRY(kh_lens_alignment_shape(session->model, &out->align, &units, &classes, err));
-    out->k = s->topk < units ? s->topk : units;
+    out->k = s->topk;
     out->progress = kh_session_progress;
     out->progress_user = session;
     return KH_OK;
@@ -108,7 +109,6 @@ static kh_status rank_and_save(kh_session *session, const settings *s, kh_align_
 
 static kh_status compute(kh_session *session, const settings *s, kh_align_result *r,
                          kh_error *err) {
-    KH_TRY(rank_options(s, session, &r->options, err));
     KH_TRY(rank_and_save(session, s, r, err));
     const kh_ranking *k = &r->ranking;
     r->histogram = kh_calloc(k->k * k->blocks, sizeof *r->histogram);
@@ -264,20 +264,37 @@ static void result_clear(kh_align_result *r) {
     kh_free(r->curve);
 }
 
+static bool is_misused(const settings *s, kh_error *err) {
+    if (s->topk == 0) return kh_fail(err, KH_E_ARG, "--topk starts at 1");
+    if (s->draws > MAX_DRAWS) return kh_fail(err, KH_E_ARG, "--draws is 0 to %d", MAX_DRAWS);
+    if (s->save_matrix && !s->out) return kh_fail(err, KH_E_ARG, "--save-matrix needs --out DIR");
+    return false;
+}
+
+/* How many there are to rank is known only when the model is open. */
+static bool is_topk_too_large(const kh_session *session, const kh_rank_options *how,
+                              kh_status *status, kh_error *err) {
+    size_t units = 0, classes = 0;
+    *status = kh_lens_alignment_shape(session->model, &how->align, &units, &classes, err);
+    if (*status || how->k <= units) return false;
+    *status = kh_fail(err, KH_E_ARG, "--topk %zu: a block of this model has %zu value vectors",
+                      how->k, units);
+    return true;
+}
+
 static int run(const void *from, size_t count, char **operands, kh_error *err) {
     (void)count;
     const settings *s = from;
-    if (s->topk == 0 || (s->save_matrix && !s->out)) {
-        (void)kh_fail(err, KH_E_ARG, "%s",
-                      s->topk ? "--save-matrix needs --out DIR" : "--topk starts at 1");
-        return KH_EXIT_MISUSED;
-    }
+    if (is_misused(s, err)) return KH_EXIT_MISUSED;
+    bool is_wrong_topk = false;
     kh_session session = {0};
     kh_align_result result = {0};
     size_t *wanted = NULL, wanted_count = 0;
     kh_status status = kh_session_open(&session, &s->common, err);
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
     if (!status) status = kh_require_classes(session.model, err);
+    if (!status) status = rank_options(s, &session, &result.options, err);
+    if (!status) is_wrong_topk = is_topk_too_large(&session, &result.options, &status, err);
     if (!status && s->classes)
         status =
             parse_classes(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);
@@ -293,6 +310,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     kh_free(wanted);
     result_clear(&result);
     kh_session_close(&session);
+    if (is_wrong_topk) return KH_EXIT_MISUSED;
     return status ? KH_EXIT_FAILED : KH_EXIT_DONE;
 }
 
