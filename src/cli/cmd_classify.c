@@ -117,6 +117,7 @@ static kh_status classify_all(kh_session *session, const settings *s, const kh_i
         if (!status && batch.count)
             status = kh_lens_classify(session->ctx, session->model, batch.floats, batch.count,
                                       s->batch, predictions, NULL, top, err);
+        status = kh_image_batch_blame(&batch, status, err);
         for (size_t i = 0; !status && i < batch.count; i++)
             report_image(t, s, session->model, batch.paths[i], top + i * predictions, predictions);
         (void)kh_session_progress(session, "images", next, inputs->count);

@@ -173,6 +173,7 @@ static kh_status look(kh_session *session, const settings *s, const kh_inputs *i
     if (!status)
         status = kh_lens_look(session->ctx, session->model, &how, batch->floats, batch->count,
                               s->class_query || s->truth ? asked : NULL, &r->look, err);
+    status = kh_image_batch_blame(batch, status, err);
     kh_free(asked);
     if (!status) status = kh_outdir_begin(s->out, err);
     if (!status) status = kh_look_write_figures(r, s->out, err);

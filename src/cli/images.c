@@ -106,6 +106,25 @@ json_t *kh_image_batch_failed_json(const kh_image_batch *batch) {
     return list;
 }
 
+kh_status kh_image_batch_blame(const kh_image_batch *batch, kh_status status, kh_error *err) {
+    if (status != KH_E_NUMERIC) return status;
+    for (size_t i = 0; i < batch->count; i++) {
+        kh_error why = {KH_OK, ""};
+        if (kh_lens_classify(batch->session->ctx, batch->session->model,
+                             batch->floats + i * batch->image_floats, 1, 1, 0, NULL, NULL,
+                             &why) != KH_E_NUMERIC)
+            continue;
+        /* alone in its batch it is always image 0, which says less than its name */
+        static const char number[] = "image 0: ";
+        const bool is_numbered = strncmp(why.text, number, sizeof number - 1) == 0;
+        char shown[KH_SHOWN_BYTES];
+        kh_shown(batch->paths[i], strlen(batch->paths[i]), shown, sizeof shown);
+        return kh_fail(err, KH_E_NUMERIC, "%s: %s", shown,
+                       why.text + (is_numbered ? sizeof number - 1 : 0));
+    }
+    return status; /* no image alone is the cause */
+}
+
 void kh_print_path(const char *path) {
     char shown[8192];
     fputs(kh_shown(path, strlen(path), shown, sizeof shown), stdout);

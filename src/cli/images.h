@@ -38,6 +38,10 @@ kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, si
 /* [{"image": path, "reason": text}] of the broken ones; NULL when memory ends. */
 json_t *kh_image_batch_failed_json(const kh_image_batch *batch);
 
+/* After KH_E_NUMERIC from a pass over the batch: looks which image it was and puts its path before
+ * err's text. Returns `status`. */
+kh_status kh_image_batch_blame(const kh_image_batch *batch, kh_status status, kh_error *err);
+
 /* KH_E_UNSUPPORTED unless the model has a classifier. */
 kh_status kh_require_classes(const kh_model *model, kh_error *err);
 
