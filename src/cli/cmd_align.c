@@ -5,6 +5,7 @@
 #include "cli/outdir.h"
 
 #include "base/alloc.h"
+#include "base/file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -94,6 +95,7 @@ static kh_status rank_and_save(kh_session *session, const settings *s, kh_align_
         const size_t shape[] = {kh_model_get_info(session->model)->blocks, units, classes};
         char path[4096];
         KH_TRY(kh_outdir_path(s->out, path, sizeof path, err, "align.npy"));
+        KH_TRY(kh_make_directories(s->out, err));
         KH_TRY(kh_store_npy_open(path, KH_NPY_F32, shape, 3, &npy, err));
         r->options.sink = save_block;
         r->options.sink_user = npy;
@@ -298,7 +300,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status && s->classes)
         status =
             parse_classes(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);
-    if (!status && s->out) status = kh_outdir_open(s->out, s->overwrite, err);
+    if (!status && s->out) status = kh_outdir_check(s->out, s->overwrite, err);
     if (!status) status = compute(&session, s, &result, err);
     if (!status && s->out) {
         status = kh_outdir_begin(s->out, err);

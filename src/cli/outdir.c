@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 kh_status kh_outdir_path(const char *folder, char *out, size_t out_bytes, kh_error *err,
@@ -22,23 +23,59 @@ kh_status kh_outdir_path(const char *folder, char *out, size_t out_bytes, kh_err
     return kh_fail(err, KH_E_LIMIT, "the output folder's path is too long");
 }
 
-kh_status kh_outdir_open(const char *path, bool overwrite, kh_error *err) {
-    char manifest[4096];
+static kh_status refuse(const char *verb, const char *path, int why, kh_error *err) {
+    char shown[KH_SHOWN_BYTES];
+    return kh_fail(err, why == ENOENT ? KH_E_NOT_FOUND : KH_E_IO, "cannot %s '%s': %s", verb,
+                   kh_shown(path, strlen(path), shown, sizeof shown), strerror(why));
+}
+
+/* "a/b" to "a", "a" to ".", "/a" to "/" */
+static void cut_last_part(char *path) {
+    size_t end = strlen(path);
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    while (end > 0 && path[end - 1] != '/')
+        end--;
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    memcpy(path + end, end ? "" : ".", end ? 1 : 2);
+}
+
+/* Asks the nearest folder on the way that is already there. */
+static kh_status check_can_make(const char *path, kh_error *err) {
+    char at[4096];
+    if (!path[0]) return refuse("create folder", path, ENOENT, err);
+    if ((size_t)snprintf(at, sizeof at, "%s", path) >= sizeof at)
+        return refuse("create folder", path, ENAMETOOLONG, err);
+    struct stat info;
+    bool is_there = true;
+    while (stat(at, &info) != 0) {
+        if (errno != ENOENT || strcmp(at, ".") == 0 || strcmp(at, "/") == 0)
+            return refuse("create folder", path, errno, err);
+        is_there = false;
+        cut_last_part(at);
+    }
+    if (!S_ISDIR(info.st_mode)) return refuse("create folder", path, ENOTDIR, err);
+    if (access(at, W_OK | X_OK) == 0) return KH_OK;
+    return refuse(is_there ? "write into folder" : "create folder", path, errno, err);
+}
+
+kh_status kh_outdir_check(const char *path, bool overwrite, kh_error *err) {
+    char manifest[4096], shown[KH_SHOWN_BYTES];
     KH_TRY(kh_outdir_path(path, manifest, sizeof manifest, err, "manifest.json"));
     if (kh_file_exists(manifest) && !overwrite)
         return kh_fail(err, KH_E_ARG,
-                       "'%s' already holds results; choose another --out or add --overwrite", path);
-    return kh_make_directories(path, err);
+                       "'%s' already holds results; choose another --out or add --overwrite",
+                       kh_shown(path, strlen(path), shown, sizeof shown));
+    return check_can_make(path, err);
 }
 
 kh_status kh_outdir_begin(const char *path, kh_error *err) {
     char manifest[4096];
     KH_TRY(kh_outdir_path(path, manifest, sizeof manifest, err, "manifest.json"));
+    KH_TRY(kh_make_directories(path, err));
     if (unlink(manifest) == 0 || errno == ENOENT) return KH_OK;
-    const int saved = errno;
-    char shown[KH_SHOWN_BYTES];
-    return kh_fail(err, KH_E_IO, "cannot replace '%s': %s",
-                   kh_shown(manifest, strlen(manifest), shown, sizeof shown), strerror(saved));
+    return refuse("replace", manifest, errno, err);
 }
 
 void kh_outdir_stem(const char *path, char *out, size_t out_bytes) {

@@ -6,11 +6,12 @@
 
 #include "base/text.h"
 
-/* Makes the folder. One that already holds a manifest.json is refused unless `overwrite`. */
-kh_status kh_outdir_open(const char *path, bool overwrite, kh_error *err);
+/* Before any work: can results go there? One that already holds a manifest.json is refused unless
+ * `overwrite`. Makes nothing, so a run that is stopped or fails leaves no empty folder. */
+kh_status kh_outdir_check(const char *path, bool overwrite, kh_error *err);
 
-/* Before the first file of a run replaces one of an earlier run: the manifest goes first and comes
- * last, so that it never speaks of another run's numbers. */
+/* Before the first file of a run: makes the folder. The manifest of an earlier run goes first and
+ * comes last, so that it never speaks of another run's numbers. */
 kh_status kh_outdir_begin(const char *path, kh_error *err);
 
 /* path/name formatted into a buffer of the caller; KH_E_LIMIT when too long. */
