@@ -25,7 +25,7 @@
 enum {
     KH_KC = 768,         /* columns of a slab block; a multiple of every nr */
     KH_LDA = KH_KC + 16, /* floats between rows of a slab */
-    KH_CHUNK = 108,      /* most rows of a chunk */
+    KH_CHUNK = 144,      /* most rows of a chunk */
     KH_NR_MAX = 32,      /* widest panel */
     KH_MR_MAX = 12,      /* highest tile */
     KH_GROUP = 56        /* queries whose probabilities attention_backward keeps at a time */
