@@ -307,8 +307,8 @@ static void every_failing_allocation_is_reported(void **state) {
     static const char *const texts[] = {
         "n02099601 golden retriever\nn99999999\tno such thing\n",
         "{\"0\": \"cat\", \"7\": \"dog\"}",
-        "{\"label_names\": [\"n02099601\", \"n99999999\"], \"label_descriptions\": "
-        "{\"n99999999\": \"no such thing\"}}"};
+        ("{\"label_names\": [\"n02099601\", \"n99999999\"], \"label_descriptions\": "
+         "{\"n99999999\": \"no such thing\"}}")};
     for (size_t t = 0; t < 3; t++) {
         for (size_t n = 1;; n++) {
             kh_classes *list = NULL;
