@@ -29,7 +29,7 @@ check 2 align
 check 2 align "$model" --topk many
 check 0 info "$model"
 check 0 info "$model" --json
-check 0 verify "$model"
+check 0 verify "$model" "$model/golden.safetensors"
 check 0 classify "$model" "$image" tests/data/golden/images/rgba8.png tests/data/golden/images/lossy.webp
 check 0 align "$model" --out "$out/align" --draws 3
 check 0 look "$model" "$image" --out "$out/look"
