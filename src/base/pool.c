@@ -186,6 +186,11 @@ static void wait_until_idle(kh_pool *pool) {
 }
 
 void kh_pool_run(kh_pool *pool, size_t tasks, kh_task_fn fn, void *arg) {
+    if (!pool) {
+        for (size_t task = 0; task < tasks; task++)
+            fn(arg, task, 0);
+        return;
+    }
     bool expected = false;
     const bool nested = !atomic_compare_exchange_strong(&pool->busy, &expected, true);
     if (nested || pool->threads == 1 || tasks <= 1) {

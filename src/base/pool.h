@@ -21,7 +21,8 @@ void kh_pool_free(kh_pool *pool);
 size_t kh_pool_threads(const kh_pool *pool);
 
 /* Runs fn(arg, task, worker) for task 0..tasks-1 and returns when all are done. One caller at a
- * time; a nested call from inside a task runs its tasks serially on that worker. */
+ * time; a nested call from inside a task runs its tasks serially on that worker. pool NULL: all
+ * tasks serially, as worker 0. */
 void kh_pool_run(kh_pool *pool, size_t tasks, kh_task_fn fn, void *arg);
 
 /* Cores this process may use. */

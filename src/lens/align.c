@@ -97,12 +97,7 @@ static void rows_task(void *arg, size_t task, size_t worker) {
 
 static void run_tasks(kh_pool *pool, size_t rows, kh_task_fn fn, void *job) {
     const size_t tasks = (rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
-    if (pool) {
-        kh_pool_run(pool, tasks, fn, job);
-        return;
-    }
-    for (size_t task = 0; task < tasks; task++)
-        fn(job, task, 0);
+    kh_pool_run(pool, tasks, fn, job);
 }
 
 void kh_align_rows(kh_pool *pool, kh_align_mode mode, const kh_lens_norm *before,

@@ -96,9 +96,7 @@ static void strip_task(void *arg, size_t task, size_t worker) {
 
 static void run_tasks(kh_pool *pool, size_t items, size_t per_task, kh_task_fn fn, pairs_job *job) {
     const size_t tasks = (items + per_task - 1) / per_task;
-    if (pool) kh_pool_run(pool, tasks, fn, job);
-    for (size_t task = 0; task < tasks && !pool; task++)
-        fn(job, task, 0);
+    kh_pool_run(pool, tasks, fn, job);
 }
 
 void kh_pairs_best(kh_pool *pool, const float *fold, const double *var, float *gram, double eps,

@@ -145,12 +145,7 @@ static void unit_task(void *arg, size_t task, size_t worker) {
 
 static void run_tasks(kh_ctx *ctx, size_t items, size_t per_task, kh_task_fn fn, feed_job *job) {
     const size_t tasks = (items + per_task - 1) / per_task;
-    if (ctx) {
-        kh_pool_run(kh_ctx_pool(ctx), tasks, fn, job);
-        return;
-    }
-    for (size_t task = 0; task < tasks; task++)
-        fn(job, task, 0);
+    kh_pool_run(ctx ? kh_ctx_pool(ctx) : NULL, tasks, fn, job);
 }
 
 static void merge_block(kh_ranker *r) {

@@ -152,9 +152,7 @@ static void spread_task(void *arg, size_t task, size_t worker) {
 
 static size_t run_tasks(kh_pool *pool, kh_task_fn fn, stats_job *job) {
     const size_t tasks = (job->units + UNITS_PER_TASK - 1) / UNITS_PER_TASK;
-    if (pool) kh_pool_run(pool, tasks, fn, job);
-    for (size_t task = 0; task < tasks && !pool; task++)
-        fn(job, task, 0);
+    kh_pool_run(pool, tasks, fn, job);
     return tasks;
 }
 

@@ -63,6 +63,16 @@ static void a_nested_run_does_its_tasks_on_the_spot(void **state) {
     kh_pool_free(t.pool);
 }
 
+static void without_a_pool_the_caller_does_everything(void **state) {
+    (void)state;
+    static tally t;
+    memset(&t, 0, sizeof t);
+    kh_pool_run(NULL, TASKS, count, &t);
+    for (size_t i = 0; i < TASKS; i++)
+        assert_int_equal(atomic_load(&t.runs[i]), 1);
+    assert_int_equal(atomic_load(&t.worst_worker), 0);
+}
+
 static void no_tasks_is_no_work(void **state) {
     (void)state;
     kh_error err = {0};
@@ -90,6 +100,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_task_runs_exactly_once),
         cmocka_unit_test(a_nested_run_does_its_tasks_on_the_spot),
+        cmocka_unit_test(without_a_pool_the_caller_does_everything),
         cmocka_unit_test(no_tasks_is_no_work),
         cmocka_unit_test(impossible_pools_are_refused),
     };

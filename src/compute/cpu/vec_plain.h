@@ -102,20 +102,5 @@ VEC void v_prefetch_far(const float *p) {
 VEC void v_prefetch_write(const float *p) {
     __builtin_prefetch(p, 1, 3);
 }
-/* lane i with lane i + VL/2, and so on down to + 1 */
-VEC float v_fold_add(vf v) {
-    float lanes[VL];
-    v_store(lanes, v);
-    for (int width = VL / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lanes[i] += lanes[i + width];
-    return lanes[0];
-}
-VEC float v_fold_max(vf v) {
-    float lanes[VL];
-    v_store(lanes, v);
-    for (int width = VL / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lanes[i] = lanes[i + width] > lanes[i] ? lanes[i + width] : lanes[i];
-    return lanes[0];
-}
+
+#include "compute/cpu/vec_fold.h"
