@@ -19,6 +19,8 @@ libwebp-dev|lib libwebp libwebpdemux|WebP images
 libssl-dev|lib libcrypto|sha256 of checkpoints
 libcurl4-openssl-dev|lib libcurl|keyhole pull
 ca-certificates|[ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ]|keyhole pull over https
+libarchive-dev|lib libarchive|image sets in tar and zip archives
+libsqlite3-dev|lib sqlite3|tables of a run
 libcairo2-dev|lib cairo|figures
 fonts-dejavu-core|[ -n "$(find /usr/share/fonts /usr/local/share/fonts -name 'DejaVuSans.ttf' 2>/dev/null)" ]|text in figures
 libcmocka-dev|lib cmocka|tests

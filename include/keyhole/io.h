@@ -122,6 +122,89 @@ KH_API kh_class kh_classes_get(const kh_classes *classes,
 KH_API kh_status kh_classes_find(const kh_classes *classes, const char *query, size_t *index,
                                  kh_error *err);
 
+/* The class an image path claims to show: a wnid at the start of its name ("n01440764_tench.JPEG")
+ * or the name of its folder (a wnid, a whole class name or one of its synonyms; letters of either
+ * case, '_' as a blank; a folder "12" is not class 12). False when neither is a class. */
+KH_API bool kh_classes_of_path(const kh_classes *classes, const char *path, size_t *index);
+
+/* ---- image sets ------------------------------------------------------------------------------ */
+
+#define KH_NO_CLASS SIZE_MAX
+
+/* Images in a fixed order, each with a name and maybe a true class. An image's id is its place. */
+typedef struct kh_source kh_source;
+
+typedef struct kh_source_options {
+    /* Resolves the truth: from paths, from lists, from .cls members. NULL: nothing is resolved. */
+    const kh_classes *classes;
+    /* NULL, or a file of labels for all images: lines "name label" (blank, tab or comma between;
+     * label an index, a wnid or a class name) or one label a line in the order of the images. */
+    const char *label_file;
+    const kh_limits *limits;
+} kh_source_options;
+
+typedef struct kh_source_image {
+    const char *name; /* path, or "set.tar:member"; valid as long as the source */
+    size_t truth;     /* class index or KH_NO_CLASS */
+} kh_source_image;
+
+/* Operands, in the order given:
+ *   a file           an image
+ *   a folder         walked in byte-wise order of names: its .jpg .jpeg .png .webp files
+ *   .tar .tar.gz ... an archive (also .tgz .tar.xz .tar.zst .zip): its images in the order of the
+ *                    archive; members "key.cls" hold the class index of "key.jpg" (webdataset)
+ *   @list, -         a list of paths (- reads it from standard input), one a line; behind a tab,
+ *                    or behind a blank after an image's ending, its label
+ * Nothing is written or moved. Errors: KH_E_NOT_FOUND, KH_E_IO, KH_E_FORMAT a damaged archive or a
+ * label that is no class, KH_E_LIMIT. options may be NULL. Pair: kh_source_free. */
+KH_API kh_status kh_source_open(char *const *operands, size_t count,
+                                const kh_source_options *options, kh_source **out, kh_error *err);
+KH_API void kh_source_free(kh_source *source);
+KH_API size_t kh_source_count(const kh_source *source);
+KH_API kh_source_image kh_source_get(const kh_source *source, size_t index);
+/* sha256 over folder and file name of every image and its truth, in order; 64 hex digits. Moving
+ * the whole set does not change it. */
+KH_API kh_status kh_source_sha256(const kh_source *source, char out[65], kh_error *err);
+
+/* One image by itself; of a compressed archive everything before it is read too. Errors: as
+ * kh_image_read. */
+KH_API kh_status kh_source_read_image(const kh_source *source, size_t index,
+                                      const kh_decode_options *options, kh_image *out,
+                                      kh_error *err);
+
+/* ---- loading ahead --------------------------------------------------------------------------- */
+
+/* Images read, decoded and preprocessed on threads of their own, handed out in order. */
+typedef struct kh_loader kh_loader;
+
+typedef struct kh_loader_options {
+    const kh_preprocess *how;
+    const kh_decode_options *decode; /* NULL: Pillow's ways; warn is called one at a time */
+    const kh_limits *limits;
+    size_t first, end; /* ids first .. end-1 */
+    size_t threads;    /* 0: 1 */
+    size_t ahead;      /* images held at most; 0: 16 */
+    bool keeps_bytes;  /* the preprocessed RGB too */
+} kh_loader_options;
+
+typedef struct kh_loaded {
+    size_t id;
+    kh_status status;      /* KH_OK, or why this image is skipped */
+    const char *reason;    /* message of a broken image, else NULL */
+    const float *floats;   /* [3, height, width], NULL when broken */
+    const kh_image *bytes; /* NULL unless kept */
+} kh_loaded;
+
+/* Source and options' pointers must outlive it. Memory: ahead + threads prepared images and, for
+ * each thread, one file and its pixels. Pair: kh_loader_free. */
+KH_API kh_status kh_loader_create(const kh_source *source, const kh_loader_options *options,
+                                  kh_loader **out, kh_error *err);
+/* The next image in order, valid until the next call; *more is false behind the last. A broken
+ * image is no failure: out->status says so. Errors: KH_E_MEMORY; KH_E_IO an archive that changed or
+ * ended early. */
+KH_API kh_status kh_loader_next(kh_loader *loader, kh_loaded *out, bool *more, kh_error *err);
+KH_API void kh_loader_free(kh_loader *loader);
+
 /* ---- tensors in files ------------------------------------------------------------------------ */
 
 /* An opened safetensors file, or a folder's shards behind model.safetensors.index.json. */

@@ -85,7 +85,7 @@ static void report_image(tally *t, const settings *s, const kh_model *model, con
                          const kh_prediction *top, size_t predictions) {
     const kh_classes *classes = kh_model_classes(model);
     size_t truth = 0;
-    const bool known = s->truth && kh_input_truth(classes, path, &truth);
+    const bool known = s->truth && kh_classes_of_path(classes, path, &truth);
     if (known) {
         t->labelled++;
         t->top1 += top[0].class_index == truth;

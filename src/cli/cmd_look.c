@@ -102,7 +102,7 @@ static kh_status choose_classes(const settings *s, const kh_image_batch *batch,
     if (s->class_query) KH_TRY(kh_classes_find(classes, s->class_query, &one, err));
     r->asked_class = s->class_query != NULL;
     for (size_t i = 0; i < batch->count; i++) {
-        if (!kh_input_truth(classes, batch->paths[i], &r->truth[i])) r->truth[i] = SIZE_MAX;
+        if (!kh_classes_of_path(classes, batch->paths[i], &r->truth[i])) r->truth[i] = SIZE_MAX;
         asked[i] = s->truth ? r->truth[i] : one;
         if (s->truth && r->truth[i] == SIZE_MAX)
             return kh_fail(err, KH_E_NOT_FOUND,

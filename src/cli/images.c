@@ -42,10 +42,11 @@ void kh_image_batch_clear(kh_image_batch *batch) {
     *batch = (kh_image_batch){0};
 }
 
-static kh_status load(kh_image_batch *batch, const char *path, size_t slot, kh_error *err) {
+static kh_status load(kh_image_batch *batch, const kh_source *source, size_t index, size_t slot,
+                      kh_error *err) {
     const kh_preprocess *how = &kh_model_get_info(batch->session->model)->preprocess;
     kh_image decoded = {0}, fitted = {0};
-    KH_TRY(kh_image_read(path, batch->decode, NULL, &decoded, err));
+    KH_TRY(kh_source_read_image(source, index, batch->decode, &decoded, err));
     kh_status status = kh_preprocess_bytes(how, &decoded, &fitted, err);
     if (!status)
         status = kh_preprocess_floats(how, &fitted, batch->floats + slot * batch->image_floats,
@@ -80,9 +81,10 @@ kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, si
     drop_bytes(batch);
     batch->count = 0;
     while (*next < inputs->count && batch->count < batch->capacity) {
-        const char *path = inputs->paths[(*next)++];
+        const size_t index = (*next)++;
+        const char *path = kh_source_get(inputs->source, index).name;
         kh_error why = {KH_OK, ""};
-        const kh_status status = load(batch, path, batch->count, &why);
+        const kh_status status = load(batch, inputs->source, index, batch->count, &why);
         if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
         if (status) {
             KH_TRY(note_broken(batch, path, why.text, err));

@@ -1,0 +1,190 @@
+/* Which class an image shows: by its path, by a label file. */
+#define _POSIX_C_SOURCE 200809L
+#include "io/source.h"
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Letters of either case, '_' as a blank. */
+static bool same_words(const char *a, size_t a_length, const char *b, size_t b_length) {
+    if (a_length != b_length) return false;
+    for (size_t i = 0; i < a_length; i++) {
+        const int x = a[i] == '_' ? ' ' : tolower((unsigned char)a[i]);
+        const int y = b[i] == '_' ? ' ' : tolower((unsigned char)b[i]);
+        if (x != y) return false;
+    }
+    return true;
+}
+
+/* The whole label, one of its synonyms, or the wnid. A part of a name is enough for a person who
+ * asks for a class, but a folder called "val" does not say that its pictures show a valley. */
+static bool is_called(const kh_class *c, const char *name, size_t length) {
+    if (c->wnid && same_words(c->wnid, strlen(c->wnid), name, length)) return true;
+    if (same_words(c->name, strlen(c->name), name, length)) return true;
+    for (const char *at = c->name; *at;) {
+        at += strspn(at, " ");
+        const size_t size = strcspn(at, ",");
+        if (same_words(at, size, name, length)) return true;
+        at += size + (at[size] == ',');
+    }
+    return false;
+}
+
+static bool find_class(const kh_classes *classes, const char *text, size_t length, size_t *index) {
+    char name[160];
+    if (length == 0 || length >= sizeof name) return false;
+    memcpy(name, text, length);
+    name[length] = '\0';
+    if (strspn(name, "0123456789") == length) return false; /* a folder "12" is not class 12 */
+    size_t found;
+    if (kh_classes_find(classes, name, &found, NULL) != KH_OK) return false;
+    const kh_class c = kh_classes_get(classes, found);
+    if (!is_called(&c, name, length)) return false;
+    *index = found;
+    return true;
+}
+
+bool kh_classes_of_path(const kh_classes *classes, const char *path, size_t *index) {
+    const char *base = kh_path_base(path);
+    if (base[0] == 'n' && strspn(base + 1, "0123456789") == 8 &&
+        find_class(classes, base, 9, index))
+        return true;
+    if (base == path) return false;
+    const char *end = base - 1;
+    const char *start = end;
+    while (start > path && start[-1] != '/')
+        start--;
+    return find_class(classes, start, (size_t)(end - start), index);
+}
+
+bool kh_label_class(const kh_classes *classes, const char *text, size_t *index) {
+    const size_t length = strlen(text);
+    if (length && strspn(text, "0123456789") == length)
+        return kh_parse_size(text, index) && *index < kh_classes_count(classes);
+    return find_class(classes, text, length, index);
+}
+
+/* ---- label files --------------------------------------------------------------------------- */
+
+typedef struct named {
+    const char *name;
+    size_t at;
+} named;
+
+static int compare_names(const void *left, const void *right) {
+    const named *a = left, *b = right;
+    const int order = strcmp(a->name, b->name);
+    return order ? order : (a->at > b->at) - (a->at < b->at);
+}
+
+/* The images a label line can mean: by file name without its folder. */
+static named *sorted_names(const kh_source *source) {
+    named *names = kh_calloc(source->count, sizeof *names);
+    if (!names) return NULL;
+    for (size_t i = 0; i < source->count; i++)
+        names[i] = (named){kh_path_base(source->items[i].name), i};
+    qsort(names, source->count, sizeof *names, compare_names);
+    return names;
+}
+
+static size_t first_of(const named *names, size_t count, const char *name) {
+    size_t low = 0, high = count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (strcmp(names[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static char *trimmed(char *text) {
+    while (isspace((unsigned char)*text))
+        text++;
+    char *end = text + strlen(text);
+    while (end > text && isspace((unsigned char)end[-1]))
+        *--end = '\0';
+    return text;
+}
+
+/* Cuts the line behind its image name; NULL when it names no image. */
+static char *cut_behind_name(char *line) {
+    for (char *at = line; *at; at++) {
+        if (*at != ',' && *at != '\t' && *at != ' ') continue;
+        const char separator = *at;
+        *at = '\0';
+        if (kh_is_image_name(line)) return trimmed(at + 1);
+        *at = separator;
+    }
+    return NULL;
+}
+
+typedef struct label_reader {
+    kh_source *source;
+    named *names;
+    size_t lines, labelled, ordered;
+} label_reader;
+
+static kh_status bad_label(const label_reader *r, const char *label, kh_error *err) {
+    char shown[KH_SHOWN_BYTES];
+    return kh_fail(err, KH_E_FORMAT, "label file, line %zu: '%s' is no class of this model",
+                   r->lines, kh_shown(label, strlen(label), shown, sizeof shown));
+}
+
+static kh_status take_line(label_reader *r, char *line, kh_error *err) {
+    kh_source *source = r->source;
+    char *label = cut_behind_name(line);
+    size_t truth;
+    r->lines++;
+    if (!label) { /* one label a line, in the order of the images */
+        if (r->lines == 1 && !kh_label_class(source->classes, line, &truth)) return KH_OK;
+        if (!kh_label_class(source->classes, line, &truth)) return bad_label(r, line, err);
+        if (r->ordered < source->count) source->items[r->ordered].truth = truth;
+        r->ordered++;
+        return KH_OK;
+    }
+    if (!kh_label_class(source->classes, label, &truth)) return bad_label(r, label, err);
+    const char *base = kh_path_base(line);
+    for (size_t i = first_of(r->names, source->count, base);
+         i < source->count && strcmp(r->names[i].name, base) == 0; i++) {
+        source->items[r->names[i].at].truth = truth;
+        r->labelled++;
+    }
+    return KH_OK;
+}
+
+kh_status kh_source_read_labels(kh_source *source, const char *path, kh_error *err) {
+    unsigned char *bytes = NULL;
+    size_t count = 0;
+    if (!source->classes)
+        return kh_fail(err, KH_E_ARG, "a label file needs a model that has classes");
+    KH_TRY(kh_file_read(path, source->limits.max_label_bytes, &bytes, &count, err));
+    label_reader r = {.source = source, .names = sorted_names(source)};
+    kh_status status =
+        r.names ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory to match labels with images");
+    char *rest = NULL;
+    for (char *line = strtok_r((char *)bytes, "\n", &rest); line && !status;
+         line = strtok_r(NULL, "\n", &rest)) {
+        line = trimmed(line);
+        if (*line) status = take_line(&r, line, err);
+    }
+    char shown[KH_SHOWN_BYTES];
+    kh_shown(path, strlen(path), shown, sizeof shown);
+    if (!status && r.ordered && (r.labelled || r.ordered != source->count))
+        status = kh_fail(err, KH_E_FORMAT,
+                         "label file '%s': %zu lines are labels alone, for %zu images; either one "
+                         "for every image in order, or lines 'name label'",
+                         shown, r.ordered, source->count);
+    if (!status && !r.ordered && !r.labelled)
+        status = kh_fail(err, KH_E_FORMAT, "label file '%s' names none of the %zu images", shown,
+                         source->count);
+    kh_free(r.names);
+    kh_free(bytes);
+    return status;
+}
