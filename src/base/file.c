@@ -1,4 +1,4 @@
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE /* syncfs */
 #include "base/file.h"
 
 #include "base/alloc.h"
@@ -144,7 +144,8 @@ kh_status kh_file_end(kh_file_writer *writer, bool keep, kh_error *err) {
     kh_status status = KH_OK;
     if (writer->fd >= 0) {
         const char *path = writer->path;
-        if (keep && writer->partial && fsync(writer->fd) != 0 && errno != EINVAL)
+        if (keep && writer->partial && !writer->is_lazy && fsync(writer->fd) != 0 &&
+            errno != EINVAL)
             status = fail_io(err, "flush", path);
         if (close(writer->fd) != 0 && keep && !status) status = fail_io(err, "close", path);
         if (writer->partial && keep && !status && rename(writer->partial, path) != 0)
@@ -157,12 +158,37 @@ kh_status kh_file_end(kh_file_writer *writer, bool keep, kh_error *err) {
     return status;
 }
 
-kh_status kh_file_write(const char *path, const void *bytes, size_t count, kh_error *err) {
+static kh_status write_whole(const char *path, const void *bytes, size_t count, bool is_lazy,
+                             kh_error *err) {
     kh_file_writer writer;
     KH_TRY(kh_file_begin(&writer, path, err));
+    writer.is_lazy = is_lazy;
     const kh_status put = kh_file_put(&writer, bytes, count, err);
     const kh_status end = kh_file_end(&writer, !put, put ? NULL : err);
     return put ? put : end;
+}
+
+kh_status kh_file_write(const char *path, const void *bytes, size_t count, kh_error *err) {
+    return write_whole(path, bytes, count, false, err);
+}
+
+kh_status kh_file_write_lazy(const char *path, const void *bytes, size_t count, kh_error *err) {
+    return write_whole(path, bytes, count, true, err);
+}
+
+kh_status kh_folder_flush(const char *folder, kh_error *err) {
+#ifdef __linux__
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return fail_io(err, "open", folder);
+    const kh_status status = syncfs(fd) == 0 ? KH_OK : fail_io(err, "flush", folder);
+    (void)close(fd);
+    return status;
+#else
+    (void)folder;
+    (void)err;
+    sync();
+    return KH_OK;
+#endif
 }
 
 kh_status kh_make_directories(const char *path, kh_error *err) {

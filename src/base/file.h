@@ -24,11 +24,18 @@ typedef struct kh_file_writer {
     char *path;
     char *partial; /* NULL: written in place */
     int fd;
+    bool is_lazy; /* set after begin: end renames without flushing; see kh_folder_flush */
 } kh_file_writer;
 
 kh_status kh_file_begin(kh_file_writer *writer, const char *path, kh_error *err);
 kh_status kh_file_put(kh_file_writer *writer, const void *bytes, size_t count, kh_error *err);
 kh_status kh_file_end(kh_file_writer *writer, bool keep, kh_error *err);
+
+/* Like kh_file_write without waiting for the disk: for thousands of small files, which one
+ * kh_folder_flush makes safe before the file that says that they are there. */
+kh_status kh_file_write_lazy(const char *path, const void *bytes, size_t count, kh_error *err);
+/* Everything written to the file system of this folder is on the disk when it returns. */
+kh_status kh_folder_flush(const char *folder, kh_error *err);
 
 kh_status kh_make_directories(const char *path, kh_error *err);
 

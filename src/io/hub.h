@@ -34,6 +34,10 @@ kh_status kh_hub_pull_tuned(const char *id, const kh_hub_options *options,
 /* ---- hub_cache.c -------------------------------------------------------------------------------
  */
 
+/* Appends the cache's folder: `given`, else $KEYHOLE_CACHE, $XDG_CACHE_HOME/keyhole or
+ * ~/.cache/keyhole. KH_E_ARG when none is set. */
+kh_status kh_cache_find(const char *given, kh_text *out, kh_error *err);
+
 /* Options with every default filled in. Start with {0}; end with kh_hub_place_clear. */
 typedef struct kh_hub_place {
     const char *id; /* borrowed */

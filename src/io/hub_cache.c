@@ -45,8 +45,8 @@ static const char *set_variable(const char *name) {
     return value && *value ? value : NULL;
 }
 
-static kh_status find_cache(kh_text *out, const kh_hub_options *options, kh_error *err) {
-    const char *given = options->cache_dir ? options->cache_dir : set_variable("KEYHOLE_CACHE");
+kh_status kh_cache_find(const char *given, kh_text *out, kh_error *err) {
+    if (!given) given = set_variable("KEYHOLE_CACHE");
     const char *xdg = set_variable("XDG_CACHE_HOME");
     const char *home = set_variable("HOME");
     if (given)
@@ -57,7 +57,7 @@ static kh_status find_cache(kh_text *out, const kh_hub_options *options, kh_erro
         kh_text_addf(out, "%s/.cache/keyhole", home);
     else
         return kh_fail(err, KH_E_ARG,
-                       "no folder for downloads: neither KEYHOLE_CACHE, XDG_CACHE_HOME nor HOME is "
+                       "no cache folder: neither KEYHOLE_CACHE, XDG_CACHE_HOME nor HOME is "
                        "set");
     return KH_OK;
 }
@@ -88,7 +88,7 @@ static kh_status fill(kh_hub_place *place, const kh_hub_options *options, kh_err
         return kh_fail(err, KH_E_ARG, "'%s' is not a revision: a branch, tag or commit",
                        kh_shown(place->revision, strlen(place->revision), shown, sizeof shown));
     KH_TRY(find_endpoint(&place->endpoint, options, err));
-    KH_TRY(find_cache(&place->folder, options, err));
+    KH_TRY(kh_cache_find(options->cache_dir, &place->folder, err));
     kh_text_add(&place->folder, "/hub/");
     for (const char *p = place->id; *p; p++)
         kh_text_add_bytes(&place->folder, *p == '/' ? "--" : p, *p == '/' ? 2 : 1);

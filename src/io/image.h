@@ -3,6 +3,7 @@
 #define KH_IO_IMAGE_H
 
 #include "base/status.h"
+#include "base/text.h"
 #include "keyhole/io.h"
 
 /* Encoded bytes and the rules for reading them. Everything is set. */
@@ -29,6 +30,10 @@ unsigned kh_exif_orientation(const uint8_t *bytes, size_t count);
 
 /* Turns and mirrors the image so that what EXIF calls the top is on top. */
 kh_status kh_image_orient(kh_image *image, unsigned orientation, kh_error *err);
+
+/* The image as RGB PNG in place of what `out` held, quickly (zlib level 1). is_flat: areas of equal
+ * pixels, such as label maps. The same pixels give the same bytes. */
+kh_status kh_png_encode(const kh_image *image, bool is_flat, kh_text *out, kh_error *err);
 
 /* One line for the person who asked for warnings. */
 void kh_image_warn(const kh_encoded *in, const char *text);
