@@ -16,7 +16,7 @@ VEC void expect_source(const float *from, size_t stride, size_t begin, size_t en
             v_prefetch_near(from + j * stride + d);
 }
 
-enum { ROWS_AHEAD = 16 };
+enum { ROWS_AHEAD = 16, TOGETHER = 4 };
 
 /* Source rows [count][width], `stride` apart, into panels of their transpose: k = width, n = count.
  */
@@ -66,27 +66,47 @@ static void multiply_wide(size_t rows, size_t k, float *slab, const float *panel
                       slab_at(out, out_rows, r0, j));
 }
 
-/* exp(s - max) in place over columns 0..count-1 of slab row r; returns their sum. */
-static float exponentials(float *slab, size_t rows, size_t r, size_t count) {
-    vf top = v_set1(-INFINITY);
+/* exp(s - max) in place over columns 0..count-1 of `together` slab rows from r on, and the sums of
+ * each row. One exponential is a chain of some sixty cycles; several rows at a time fill it. */
+VEC void exponentials_of(const size_t together, float *slab, size_t rows, size_t r, size_t count,
+                         float *sums) {
+    vf top[TOGETHER], sum[TOGETHER];
+    UNROLL for (size_t i = 0; i < together; i++) top[i] = v_set1(-INFINITY);
     for (size_t k0 = 0; k0 < count; k0 += KH_KC) {
         const float *at = slab_at(slab, rows, r, k0);
         const size_t n = least(KH_KC, count - k0);
-        for (size_t j = 0; j < n; j += VL)
-            top = v_max(v_load_fill(at + j, n - j, -INFINITY), top);
+        for (size_t j = 0; j < n; j += VL) {
+            UNROLL for (size_t i = 0; i < together; i++) top[i] =
+                v_max(v_load_fill(at + i * KH_LDA + j, n - j, -INFINITY), top[i]);
+        }
     }
-    const vf m = v_set1(v_fold_max(top));
-    vf sum = v_zero();
+    UNROLL for (size_t i = 0; i < together; i++) {
+        top[i] = v_set1(v_fold_max(top[i]));
+        sum[i] = v_zero();
+    }
     for (size_t k0 = 0; k0 < count; k0 += KH_KC) {
         float *at = slab_at(slab, rows, r, k0);
         const size_t n = least(KH_KC, count - k0);
         for (size_t j = 0; j < n; j += VL) {
-            const vf e = v_exp(v_sub(v_load_fill(at + j, n - j, -INFINITY), m));
-            v_store(at + j, e); /* a slab block has room for whole vectors */
-            sum = v_add(sum, e);
+            UNROLL for (size_t i = 0; i < together; i++) {
+                float *to = at + i * KH_LDA + j;
+                const vf e = v_exp_falling(v_sub(v_load_fill(to, n - j, -INFINITY), top[i]));
+                v_store(to, e); /* a slab block has room for whole vectors */
+                sum[i] = v_add(sum[i], e);
+            }
         }
     }
-    return v_fold_add(sum);
+    UNROLL for (size_t i = 0; i < together; i++) sums[i] = v_fold_add(sum[i]);
+}
+
+/* The same for rows [r, r + height) of a slab of `rows` rows. */
+static void exponentials(float *slab, size_t rows, size_t r, size_t height, size_t count,
+                         float *sums) {
+    size_t i = 0;
+    for (; i + TOGETHER <= height; i += TOGETHER)
+        exponentials_of(TOGETHER, slab, rows, r + i, count, sums + i);
+    for (; i < height; i++)
+        exponentials_of(1, slab, rows, r + i, count, sums + i);
 }
 
 static void copy_scaled(float *slab, size_t rows, size_t r, float scale, float *to, size_t count) {
@@ -119,13 +139,13 @@ static void attention(const kh_attention_args *args, size_t image, size_t head, 
         float inverse[MR];
         pack_queries(q + range.begin * stride, stride, rows, hd, args->scale, queries);
         multiply_wide(rows, hd, queries, keys, tokens, scores, MR, 0);
-        for (size_t r = 0; r < rows; r++) {
-            if (args->scores)
-                copy_scaled(scores, MR, r, 1.0f, args->scores + at + r * tokens, tokens);
-            inverse[r] = 1.0f / exponentials(scores, MR, r, tokens);
-            if (args->pattern)
-                copy_scaled(scores, MR, r, inverse[r], args->pattern + at + r * tokens, tokens);
-        }
+        for (size_t r = 0; args->scores && r < rows; r++)
+            copy_scaled(scores, MR, r, 1.0f, args->scores + at + r * tokens, tokens);
+        exponentials(scores, MR, 0, rows, tokens, inverse);
+        for (size_t r = 0; r < rows; r++)
+            inverse[r] = 1.0f / inverse[r];
+        for (size_t r = 0; args->pattern && r < rows; r++)
+            copy_scaled(scores, MR, r, inverse[r], args->pattern + at + r * tokens, tokens);
         for (size_t d = 0; d < hd; d += NR) {
             multiply_tile(rows, vectors(hd - d), tokens, scores, MR, 0, values + d * tokens, c);
             for (size_t r = 0; r < rows; r++) {
@@ -166,10 +186,12 @@ static void write_sums(const float *sums, size_t tokens, size_t hd, float *to, s
 
 /* Probabilities of `rows` queries again, in rows r0.. of the group slab, normalised. */
 static void probabilities(size_t rows, size_t tokens, float *slab, size_t r0) {
-    for (size_t r = r0; r < r0 + rows; r++) {
-        const vf inverse = v_set1(1.0f / exponentials(slab, KH_GROUP, r, tokens));
+    float sums[MR];
+    exponentials(slab, KH_GROUP, r0, rows, tokens, sums);
+    for (size_t r = 0; r < rows; r++) {
+        const vf inverse = v_set1(1.0f / sums[r]);
         for (size_t j = 0; j < tokens; j += VL) {
-            float *at = slab_at(slab, KH_GROUP, r, j);
+            float *at = slab_at(slab, KH_GROUP, r0 + r, j);
             v_store(at, v_mul(v_load(at), inverse));
         }
     }

@@ -12,10 +12,9 @@ VEC vf v_round(vf x) {
     return v_sub(v_add(x, magic), magic);
 }
 
-/* e^x; 0 below -104, +inf above 89, NaN stays NaN.
- * x = n ln 2 + r, |r| <= ln 2 / 2 with ln 2 in two parts (Cody & Waite). */
-VEC vf v_exp(vf x) {
-    x = v_min(v_set1(89.0f), v_max(v_set1(-104.0f), x));
+/* e^x for -104 <= x <= 89. x = n ln 2 + r, |r| <= ln 2 / 2 with ln 2 in two parts (Cody & Waite).
+ */
+VEC vf v_exp_within(vf x) {
     const vf n = v_round(v_mul(x, v_set1(1.44269504f)));
     vf r = v_fnma(n, v_set1(0.693145752f), x);
     r = v_fnma(n, v_set1(1.42860677e-6f), r);
@@ -27,6 +26,18 @@ VEC vf v_exp(vf x) {
     p = v_fma(p, r, v_set1(1.0f));
     p = v_fma(p, r, v_set1(1.0f));
     return v_scale(p, n);
+}
+
+/* e^x; 0 below -104, +inf above 89, NaN stays NaN. */
+VEC vf v_exp(vf x) {
+    return v_exp_within(v_min(v_set1(89.0f), v_max(v_set1(-104.0f), x)));
+}
+
+/* e^x for x <= 0, and 0 below -87: a softmax adds these to 1, and numbers too small for a normal
+ * float cost the processor a hundred times as much as others. NaN stays NaN. */
+VEC vf v_exp_falling(vf x) {
+    const vf lowest = v_set1(-87.0f);
+    return v_if_negative(v_sub(x, lowest), v_zero(), v_exp_within(v_max(lowest, x)));
 }
 
 /* 2^x for x <= 0; 0 below -150 */
