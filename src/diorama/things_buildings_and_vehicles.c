@@ -114,7 +114,9 @@ void kh_draw_car(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
     const double waist = sill - kh_pose_between(rng, 0.34, 0.42);
     const double roof = waist - s->roof * kh_pose_between(rng, 0.9, 1.1);
     const double bonnet = waist + kh_pose_between(rng, 0.02, 0.14);
-    const double wheels[2] = {kh_pose_between(rng, -0.66, -0.56), kh_pose_between(rng, 0.54, 0.62)};
+    const double hind = kh_pose_between(rng, -0.66, -0.56);
+    const double fore = kh_pose_between(rng, 0.54, 0.62);
+    const double wheels[2] = {hind, fore};
     const double mid = 0.5 * (s->roof_back + s->roof_front);
     cairo_t *cr = kh_easel_path(easel);
     kh_easel_polygon(easel,

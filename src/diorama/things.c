@@ -1,0 +1,30 @@
+#include "diorama/things.h"
+
+/* Things that stand on the ground hardly tilt; what flies, swims or lies about may turn far. */
+const kh_thing kh_things[KH_CLASSES] = {
+    [KH_CLASS_HOUND] = {kh_draw_hound, 0.15, true},
+    [KH_CLASS_TERRIER] = {kh_draw_terrier, 0.15, true},
+    [KH_CLASS_DACHSHUND] = {kh_draw_dachshund, 0.15, true},
+    [KH_CLASS_POODLE] = {kh_draw_poodle, 0.15, true},
+    [KH_CLASS_SPITZ] = {kh_draw_spitz, 0.15, true},
+    [KH_CLASS_GREYHOUND] = {kh_draw_greyhound, 0.15, true},
+    [KH_CLASS_FISH] = {kh_draw_fish, 0.7, true},
+    [KH_CLASS_BIRD] = {kh_draw_bird, 0.25, true},
+    [KH_CLASS_BUTTERFLY] = {kh_draw_butterfly, 0.8, true},
+    [KH_CLASS_SNAIL] = {kh_draw_snail, 0.2, true},
+    [KH_CLASS_HOUSE] = {kh_draw_house, 0.06, true},
+    [KH_CLASS_SAILBOAT] = {kh_draw_sailboat, 0.25, true},
+    [KH_CLASS_CAR] = {kh_draw_car, 0.2, true},
+    [KH_CLASS_ROCKET] = {kh_draw_rocket, 1.2, true},
+    [KH_CLASS_BALLOON] = {kh_draw_balloon, 0.25, true},
+    [KH_CLASS_TREE] = {kh_draw_tree, 0.1, true},
+    [KH_CLASS_FLOWER] = {kh_draw_flower, 0.4, true},
+    [KH_CLASS_MUSHROOM] = {kh_draw_mushroom, 0.25, true},
+    [KH_CLASS_MUG] = {kh_draw_mug, 0.3, true},
+    [KH_CLASS_UMBRELLA] = {kh_draw_umbrella, 0.6, true},
+    [KH_CLASS_LAMP] = {kh_draw_lamp, 0.1, true},
+    [KH_CLASS_CHAIR] = {kh_draw_chair, 0.15, true},
+    [KH_CLASS_CLOCK] = {kh_draw_clock, 0.3, false},
+    [KH_CLASS_GUITAR] = {kh_draw_guitar, 1.2, true},
+    [KH_CLASS_KEY] = {kh_draw_key, 3.14159, true},
+};
