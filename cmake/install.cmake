@@ -20,6 +20,14 @@ if(TARGET keyhole AND NOT CMAKE_CROSSCOMPILING)
   install(FILES ${share}/completion/keyhole.fish
           DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 endif()
+# The model `demo`: installed, and found from build folders outside of the tree.
+if(EXISTS ${CMAKE_SOURCE_DIR}/demo)
+  install(DIRECTORY ${CMAKE_SOURCE_DIR}/demo/ DESTINATION ${CMAKE_INSTALL_DATADIR}/keyhole/demo)
+  if(NOT EXISTS ${CMAKE_BINARY_DIR}/demo)
+    file(CREATE_LINK ${CMAKE_SOURCE_DIR}/demo ${CMAKE_BINARY_DIR}/demo SYMBOLIC)
+  endif()
+endif()
+
 if(TARGET keyhole)
   install(TARGETS keyhole RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

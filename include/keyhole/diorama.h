@@ -87,6 +87,54 @@ KH_API void kh_diorama_free(kh_diorama *diorama);
 KH_API kh_status kh_diorama_render(kh_diorama *diorama, uint64_t index, uint8_t *rgb,
                                    uint16_t *labels, kh_diorama_scene *scene, kh_error *err);
 
+/* ---- data sets ------------------------------------------------------------------------------- */
+
+/* Which scenes go into a folder. Zero means "the default" unless the comment says otherwise. */
+typedef struct kh_diorama_set {
+    uint64_t seed;
+    uint64_t start;        /* first scene's index */
+    uint64_t count;        /* scenes, 1..KH_DIORAMA_MAX_COUNT */
+    uint32_t size;         /* 96 */
+    uint32_t flags;        /* kh_diorama_flags */
+    const size_t *classes; /* [class_count] ascending; only scenes of these. NULL: of all */
+    size_t class_count;
+    bool no_labels;          /* pictures and scenes.csv alone */
+    bool overwrite;          /* replace the data set of an earlier run with other settings */
+    size_t threads;          /* 0: one per core. The files do not depend on it */
+    kh_progress_fn progress; /* counts "scenes" */
+    void *progress_user;
+} kh_diorama_set;
+
+enum { KH_DIORAMA_MAX_COUNT = 100000000 };
+
+typedef struct kh_diorama_cost {
+    double bytes;   /* on the disk, with 4 KiB for every begun 4 KiB of a file */
+    uint64_t files; /* pictures and label maps */
+    double seconds; /* of one thread */
+} kh_diorama_cost;
+
+/* What writing the set would take, from one scene of each of its classes. Errors: KH_E_ARG. */
+KH_API kh_status kh_diorama_estimate(const kh_diorama_set *set, kh_diorama_cost *out,
+                                     kh_error *err);
+
+/* Writes the set into a folder, in the layout of Broden (docs/diorama.md):
+ *     images/scenes/<class>/<index>.png              pictures
+ *     images/labels/<category>/<class>/<index>.png   label maps, label = R + 256 G
+ *     index.csv label.csv category.csv c_<category>.csv captions.csv scenes.csv classes.csv
+ *     labels.txt manifest.json                       the manifest comes last
+ * The same set gives the same bytes on any number of threads. A folder that already holds exactly
+ * this set is left alone, and *was_there (may be NULL) says so; one that a stopped run left is
+ * begun anew. Memory does not grow with count. Errors: KH_E_ARG an impossible set, or a folder with
+ * other results (see overwrite); KH_E_IO the folder cannot be written or the disk is too small;
+ * KH_E_MEMORY; KH_E_STOPPED. */
+KH_API kh_status kh_diorama_write(const kh_diorama_set *set, const char *folder, bool *was_there,
+                                  kh_error *err);
+
+/* The folder of pictures ("<cache>/diorama/.../images/scenes", in class folders) of the default set
+ * `demo:images`: four scenes of every class, seed 3, size 96. Rendered into the cache on first use.
+ * Errors: KH_E_IO, KH_E_ARG no cache folder or out too small, KH_E_MEMORY. */
+KH_API kh_status kh_diorama_demo_images(char *out, size_t out_bytes, kh_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,6 @@
 #include "cli/command.h"
 
 extern const kh_command kh_cmd_info, kh_cmd_pull, kh_cmd_verify, kh_cmd_classify, kh_cmd_align,
-    kh_cmd_look, kh_cmd_bench, kh_cmd_selftest;
+    kh_cmd_look, kh_cmd_diorama, kh_cmd_bench, kh_cmd_selftest;
 
 #endif

@@ -14,10 +14,16 @@ typedef struct kh_model_source {
     uint64_t seed;
 } kh_model_source;
 
-/* A folder, a .safetensors, a pulled hub id, "random:ARCH[@SEED]" or "random:FOLDER[@SEED]" (the
- * folder's config.json, no weights). */
+/* A folder, a .safetensors, a pulled hub id, "demo", "demo:NAME", "random:ARCH[@SEED]" or
+ * "random:FOLDER[@SEED]" (the folder's config.json, no weights). */
 kh_status kh_model_source_find(const char *model, kh_warner warner, kh_model_source *out,
                                kh_error *err);
+/* "demo" and "demo:NAME" */
+bool kh_model_is_demo(const char *model);
+/* Folder <demo>/model or <demo>/NAME, where <demo> is $KEYHOLE_DEMO (which may also be a checkpoint
+ * itself), beside the program in its source or install tree, or where keyhole was configured to be
+ * installed. Free *folder with kh_free. KH_E_NOT_FOUND names the places asked. */
+kh_status kh_model_demo_find(const char *model, char **folder, kh_error *err);
 void kh_model_source_clear(kh_model_source *source);
 
 /* Gives parameter `index` of the table as plain floats. Called from several threads at once. */

@@ -133,10 +133,11 @@ static kh_status from_hub(const char *model, kh_warner warner, kh_model_source *
     const char *id = hub_id(model);
     if (!id) {
         const bool is_known = strchr(model, '/') == NULL && strlen(model) < 96;
-        return kh_fail(err, KH_E_NOT_FOUND,
-                       "no model '%s': expected a folder, a .safetensors file, a hub id such as "
-                       "timm/vit_base_patch16_224.augreg_in21k_ft_in1k%s, or random:ARCHITECTURE",
-                       shown, is_known ? " (with its owner)" : "");
+        return kh_fail(
+            err, KH_E_NOT_FOUND,
+            "no model '%s': expected a folder, a .safetensors file, a hub id such as "
+            "timm/vit_base_patch16_224.augreg_in21k_ft_in1k%s, demo, or random:ARCHITECTURE",
+            shown, is_known ? " (with its owner)" : "");
     }
     const kh_status status = kh_hub_find(id, NULL, folder, sizeof folder, NULL);
     if (status == KH_E_NOT_FOUND)
@@ -163,6 +164,11 @@ static kh_status from_random(const char *text, kh_model_source *s, kh_error *err
     char *name = kh_strdup(text);
     if (!name) return kh_fail(err, KH_E_MEMORY, "no memory for a name");
     name[length] = '\0';
+    if (kh_model_is_demo(name)) {
+        const kh_status found = kh_model_demo_find(name, &s->folder, err);
+        kh_free(name);
+        return found;
+    }
     if (kh_is_directory(name)) {
         s->folder = name;
         return KH_OK;
@@ -182,6 +188,9 @@ kh_status kh_model_source_find(const char *model, kh_warner warner, kh_model_sou
     kh_status status;
     if (kh_starts_with(model, "random:")) {
         status = from_random(model + strlen("random:"), out, err);
+    } else if (kh_model_is_demo(model)) { /* a folder of that name is ./demo */
+        status = kh_model_demo_find(model, &out->folder, err);
+        if (!status) status = choose_weights(out, warner, err);
     } else if (kh_is_directory(model)) {
         out->folder = kh_strdup(model);
         status = out->folder ? choose_weights(out, warner, err)
