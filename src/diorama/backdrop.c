@@ -219,16 +219,16 @@ static size_t sky_at(const kh_backdrop *b, double u, double v, double height, do
     return cloud > 0.5 ? CLOUD : SKY;
 }
 
-static size_t ground_at(const kh_backdrop *b, double u, double v, double rgb[3]) {
+static size_t ground_at(const kh_backdrop *b, double u, double v, double pixel, double rgb[3]) {
     const double *n = b->number;
     const uint32_t key = b->key + 16;
     double line = b->horizon;
     if (line > 0) {
         if (b->kind != KH_BACKGROUND_WATER) line += 0.05 * (kh_noise(key, u * 3, 0.5) - 0.5);
-        if (v < line) return sky_at(b, u, v, line, rgb);
+        if (v < line - pixel / 2) return sky_at(b, u, v, line, rgb);
     }
     /* far away things are smaller */
-    const double near = line > 0 ? (v - line) / (1 - line) : 1;
+    const double near = line > 0 ? fmax(v - line, 0) / (1 - line) : 1;
     const double depth = line > 0 ? 2.2 * near / (0.4 + near) : v * 1.6;
     const double *base = b->element[FIRST].rgb;
     switch (b->kind) {
@@ -260,7 +260,12 @@ static size_t ground_at(const kh_backdrop *b, double u, double v, double rgb[3])
         break;
     }
     }
-    return FIRST;
+    if (!(line > 0 && v < line + pixel / 2)) return FIRST;
+    double above[3]; /* a soft edge */
+    const size_t sky = sky_at(b, u, v, line, above);
+    const double share = kh_rise(v, line - pixel / 2, line + pixel / 2);
+    kh_colour_mix(above, rgb, share, rgb);
+    return share >= 0.5 ? FIRST : sky;
 }
 
 static size_t brick_at(const kh_backdrop *b, double u, double v, double pixel, double rgb[3]) {
@@ -383,7 +388,7 @@ size_t kh_backdrop_at(const kh_backdrop *b, double u, double v, double pixel, do
     case KH_BACKGROUND_SNOW:
         break;
     }
-    const size_t which = ground_at(b, u, v, rgb);
+    const size_t which = ground_at(b, u, v, pixel, rgb);
     if (b->kind == KH_BACKGROUND_SNOW && b->number[C] > 0) { /* flakes fall before the sky, too */
         const double x = u * 12 + 2 * v, y = v * 12;
         const int32_t column = kh_noise_floor(x), row = kh_noise_floor(y);

@@ -108,8 +108,9 @@ void kh_dress_choose(kh_dress *dress, const kh_backdrop *backdrop, double unit, 
     plain(&dress->light, KH_COLOUR_WHITE, rng);
 }
 
-void kh_dress_distractor(kh_paint *paint, double unit, kh_rng *rng) {
+void kh_dress_distractor(kh_paint *paint, double unit, kh_colour avoid, kh_rng *rng) {
     rivals none = {.count = 0};
+    none.taken[avoid] = true;
     choose_colour(paint, &none, rng);
     choose_material(paint, 0.6, unit, rng);
 }

@@ -9,7 +9,7 @@
  * patterns are made coarse enough to be seen. */
 void kh_dress_choose(kh_dress *dress, const kh_backdrop *backdrop, double unit, kh_rng *rng);
 
-/* For a distractor of that size. */
-void kh_dress_distractor(kh_paint *paint, double unit, kh_rng *rng);
+/* For a distractor of that size, in any other colour. */
+void kh_dress_distractor(kh_paint *paint, double unit, kh_colour avoid, kh_rng *rng);
 
 #endif

@@ -174,23 +174,24 @@ static void show(kh_easel *easel, kh_easel_mode mode, const stand *d) {
     kh_easel_end(easel);
 }
 
-static void choose_stand(stand *d, double least, double most, double side, kh_rng *rng) {
+static void choose_stand(stand *d, double least, double most, double side, kh_colour avoid,
+                         kh_rng *rng) {
     d->kind = (kh_distractor)kh_rng_below(rng, KH_DISTRACTORS);
     d->half = kh_between(rng, least, most);
     d->turn = kh_between(rng, -0.4, 0.4);
     d->x = kh_between(rng, 0, side);
     d->y = kh_between(rng, 0, side);
-    kh_dress_distractor(&d->paint, d->half / side, rng);
+    kh_dress_distractor(&d->paint, d->half / side, avoid, rng);
     d->shape = kh_rng_make(kh_rng_u64(rng), 0);
 }
 
-static void paint_behind(kh_easel *easel, double side, size_t most, kh_rng rng) {
+static void paint_behind(kh_easel *easel, double side, size_t most, kh_colour avoid, kh_rng rng) {
     static const size_t how_many[10] = {0, 0, 0, 1, 1, 1, 2, 2, 3, 4};
     size_t count = how_many[kh_rng_below(&rng, 10)];
     if (count > most) count = most;
     for (size_t i = 0; i < count; i++) {
         stand d;
-        choose_stand(&d, 0.04 * side, 0.13 * side, side, &rng);
+        choose_stand(&d, 0.04 * side, 0.13 * side, side, avoid, &rng);
         show(easel, KH_EASEL_PAINT, &d);
     }
 }
@@ -227,7 +228,7 @@ static double paint_before(const kh_setting *s, kh_easel *easel, kh_canvas *canv
     const double side = canvas->size;
     const double longer = s->scale * side;
     stand d;
-    choose_stand(&d, 0.16 * longer, 0.3 * longer, side, &rng);
+    choose_stand(&d, 0.16 * longer, 0.3 * longer, side, s->dress.body.colour, &rng);
     const double wished = kh_between(&rng, 0.02, 0.3) * (double)pixels;
     const double from = kh_between(&rng, 0, TURN);
     const double x = (s->box[0] + s->box[2]) / 2, y = (s->box[1] + s->box[3]) / 2;
@@ -261,7 +262,8 @@ void kh_scene_paint(kh_setting *s, kh_easel *easel, kh_canvas *canvas, uint64_t 
     easel->hair_px = fmax(1.0, 0.95 * side / 96);
     easel->outline_alpha = s->lighting.outline;
     easel->outline_grey = s->backdrop.kind == KH_BACKGROUND_NIGHT ? 0.6 : 0;
-    paint_behind(easel, side, occluded ? 3 : 4, stream(seed, index, STREAM_BEHIND));
+    paint_behind(easel, side, occluded ? 3 : 4, s->dress.body.colour,
+                 stream(seed, index, STREAM_BEHIND));
 
     s->first_region = easel->regions;
     kh_easel_begin(easel, KH_EASEL_PAINT, &s->base, kh_label_of_class(s->class), true);
