@@ -53,7 +53,8 @@ double kh_sketch_quantile(const uint32_t *bins, double q, float max, bool *is_lo
     /* its middle: going by rank within the bin is finer for smooth data and twice as wrong at worst
      */
     const double value = 0.5 * (kh_sketch_edge(bin) + kh_sketch_edge(bin + 1));
-    return value < (double)max ? value : (double)max;
+    const bool is_above = bin + 1 == KH_SKETCH_BINS && (double)max > kh_sketch_edge(bin + 1);
+    return value < (double)max && !is_above ? value : (double)max;
 }
 
 double kh_sketch_above(const uint32_t *bins, double value) {

@@ -53,7 +53,8 @@ size_t kh_sketch_bin(float value);
 double kh_sketch_edge(size_t bin);
 
 /* The value at 1-based rank ceil(q n) of the sorted values, within 0.4 %, never above `max`.
- * *is_low: it lies in bin 0, and the answer is that bin's upper edge. NaN for an empty sketch. */
+ * *is_low: it lies in bin 0, and the answer is that bin's upper edge. What lies
+ * above 2^10 reads as `max`. NaN for an empty sketch. */
 double kh_sketch_quantile(const uint32_t *bins, double q, float max, bool *is_low);
 /* Share of values above `value`, counting its bin by how much of it lies above. */
 double kh_sketch_above(const uint32_t *bins, double value);
