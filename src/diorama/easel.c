@@ -168,18 +168,20 @@ static void put(kh_easel *easel, kh_part part, const kh_paint *paint, double wid
         cairo_fill(easel->truth);
     }
     if (easel->mode == KH_EASEL_PAINT) {
+        /* The outline lies below the fill, which hides what is inside: a path of several
+         * overlapping shapes shows the outline of their union. */
+        if (!(width > 0) && easel->outline_alpha > 0) {
+            const double grey = easel->outline_grey;
+            cairo_set_source_rgba(cr, grey, grey, grey, easel->outline_alpha);
+            cairo_set_line_width(cr, 1.4 * easel->hair_px / easel->unit_px);
+            cairo_stroke_preserve(cr);
+        }
         set_source(easel, paint);
         if (width > 0) {
             cairo_set_line_width(cr, width);
             cairo_stroke_preserve(cr);
         } else {
             cairo_fill_preserve(cr);
-        }
-        if (!(width > 0) && easel->outline_alpha > 0) {
-            const double grey = easel->outline_grey;
-            cairo_set_source_rgba(cr, grey, grey, grey, easel->outline_alpha);
-            cairo_set_line_width(cr, easel->hair_px / easel->unit_px);
-            cairo_stroke_preserve(cr);
         }
     }
     cairo_new_path(cr);

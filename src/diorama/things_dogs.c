@@ -240,12 +240,6 @@ static void draw_trunk(const dog *d) {
         cairo_close_path(cr);
         kh_frame_fill(&d->frame, KH_PART_BODY, &d->dress->second);
     }
-    if (b->coat == COAT_CLIPPED) { /* mane around chest and shoulders, pom-pom on the hip */
-        cr = kh_frame_begin(&d->frame);
-        kh_fluff(cr, h - 0.16, top + 0.45 * chest, 0.3, 0.36, 10, 0.0);
-        kh_fluff(cr, -h + 0.14, top + 0.26, 0.17, 0.17, 7, 0.0);
-        kh_frame_fill(&d->frame, KH_PART_BODY, &d->dress->second);
-    }
 }
 
 static void draw_ear(const dog *d, bool near) {
@@ -301,6 +295,12 @@ static void draw_head(const dog *d) {
     kh_limb(cr, 0.5 * (d->half - 0.1 + d->head[0]), 0.5 * (d->top + 0.1 + d->head[1]), b->throat,
             d->head[0], d->head[1], 0.7 * b->throat);
     kh_frame_fill(f, KH_PART_NECK, &d->dress->body);
+    if (b->coat == COAT_CLIPPED) { /* mane around chest and shoulders, pom-pom on the hip */
+        cr = kh_frame_begin(f);
+        kh_fluff(cr, d->half - 0.12, d->top + 0.42 * d->chest, 0.31, 0.36, 10, 0.0);
+        kh_fluff(cr, -d->half + 0.14, d->top + 0.26, 0.17, 0.17, 7, 0.0);
+        kh_frame_fill(f, KH_PART_BODY, &d->dress->second);
+    }
     if (b->coat == COAT_FLUFFY) { /* a ruff all around the neck */
         cr = kh_frame_begin(f);
         at_head(d, -0.55, 0.75, &x, &y);

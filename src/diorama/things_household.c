@@ -203,13 +203,13 @@ void kh_draw_clock(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 }
 
 void kh_draw_guitar(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double half = kh_pose_between(rng, 0.42, 0.54);        /* of the lower bout */
+    const double half = kh_pose_between(rng, 0.5, 0.66);         /* of the lower bout */
     const double bout = half * kh_pose_between(rng, 0.68, 0.82); /* of the upper one */
     const double waist = bout * kh_pose_between(rng, 0.62, 0.78);
     const double top = kh_pose_between(rng, -0.12, 0.04); /* y of the shoulders */
     const double hole = kh_pose_between(rng, 0.15, 0.19);
-    const double neck = kh_pose_between(rng, 0.075, 0.095);
-    const double head = kh_pose_between(rng, 0.12, 0.15);
+    const double neck = kh_pose_between(rng, 0.08, 0.105);
+    const double head = kh_pose_between(rng, 0.13, 0.17);
     const bool electric = kh_pose_chance(rng, 0.35); /* with two horns */
     const double mid = top + 0.42 * (1.0 - top);
     cairo_t *cr = kh_easel_path(easel);
