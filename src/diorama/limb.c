@@ -2,10 +2,6 @@
 
 #include <math.h>
 
-double kh_pose_between(kh_rng *rng, double lo, double hi) {
-    return lo + (hi - lo) * kh_rng_unit(rng);
-}
-
 bool kh_pose_chance(kh_rng *rng, double p) {
     return kh_rng_unit(rng) < p;
 }

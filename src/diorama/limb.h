@@ -7,13 +7,13 @@
 
 #include <stdbool.h>
 
+#include "diorama/colours.h"
 #include "diorama/easel.h"
 
 #define KH_PI 3.14159265358979323846
 
 /* A number between lo and hi; true with probability p. Never two calls in one expression: C leaves
  * their order open. */
-double kh_pose_between(kh_rng *rng, double lo, double hi);
 bool kh_pose_chance(kh_rng *rng, double p);
 
 /* Maps own units to object coordinates: X = x + scale * own x, Y = y + scale * own y. */

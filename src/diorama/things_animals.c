@@ -13,13 +13,13 @@ static void eye(kh_easel *easel, const kh_dress *dress, double x, double y, doub
 }
 
 void kh_draw_fish(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double h = kh_pose_between(rng, 0.34, 0.58);
-    const double root = kh_pose_between(rng, -0.58, -0.45); /* x where the tail begins */
-    const double flick = kh_pose_between(rng, -0.15, 0.15); /* the tail swings up or down */
-    const double spread = kh_pose_between(rng, 0.32, 0.5);
-    const double notch = kh_pose_between(rng, -0.85, -0.7);
-    const double fin = kh_pose_between(rng, 0.15, 0.3);
-    const double lean = kh_pose_between(rng, -0.35, -0.1);
+    const double h = kh_between(rng, 0.34, 0.58);
+    const double root = kh_between(rng, -0.58, -0.45); /* x where the tail begins */
+    const double flick = kh_between(rng, -0.15, 0.15); /* the tail swings up or down */
+    const double spread = kh_between(rng, 0.32, 0.5);
+    const double notch = kh_between(rng, -0.85, -0.7);
+    const double fin = kh_between(rng, 0.15, 0.3);
+    const double lean = kh_between(rng, -0.35, -0.1);
     cairo_t *cr = kh_easel_path(easel);
     cairo_move_to(cr, root + 0.15, 0.0);
     cairo_curve_to(cr, -0.7, flick - 0.1, -0.9, flick - 0.9 * spread, -1.0, flick - spread);
@@ -60,8 +60,8 @@ void kh_draw_fish(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 static void bird_wing(kh_easel *easel, const kh_dress *dress, bool raised, kh_rng *rng) {
     cairo_t *cr = kh_easel_path(easel);
     if (raised) {
-        const double tip = kh_pose_between(rng, -0.75, -0.2);
-        const double back = kh_pose_between(rng, 0.2, 0.35);
+        const double tip = kh_between(rng, -0.75, -0.2);
+        const double back = kh_between(rng, 0.2, 0.35);
         cairo_move_to(cr, 0.25, 0.1);
         cairo_curve_to(cr, 0.3, -0.3, tip + 0.5, -0.9, tip, -1.0);
         cairo_line_to(cr, tip - 0.02, -0.7);
@@ -70,7 +70,7 @@ static void bird_wing(kh_easel *easel, const kh_dress *dress, bool raised, kh_rn
         cairo_line_to(cr, tip - 0.6 * back + 0.05, -0.3);
         cairo_curve_to(cr, -0.4, 0.1, -0.1, 0.25, 0.25, 0.1);
     } else {
-        const double droop = kh_pose_between(rng, -0.1, 0.15);
+        const double droop = kh_between(rng, -0.1, 0.15);
         cairo_move_to(cr, 0.3, -0.02);
         cairo_curve_to(cr, 0.3, 0.45, -0.2, 0.45, -0.75, 0.25 + droop);
         cairo_curve_to(cr, -0.5, 0.0, -0.1, -0.2, 0.3, -0.02);
@@ -85,13 +85,13 @@ static void bird_wing(kh_easel *easel, const kh_dress *dress, bool raised, kh_rn
 
 void kh_draw_bird(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
     const bool raised = kh_pose_chance(rng, 0.4);
-    const double stride = kh_pose_between(rng, 0.0, 0.18);
-    const double fat = kh_pose_between(rng, 0.36, 0.46);
-    const double head_x = kh_pose_between(rng, 0.45, 0.55);
-    const double head_y = kh_pose_between(rng, -0.42, -0.28);
-    const double head = kh_pose_between(rng, 0.23, 0.28);
-    const double beak = kh_pose_between(rng, -0.06, 0.1); /* the beak points up or down */
-    const double tail = kh_pose_between(rng, -0.3, 0.3);
+    const double stride = kh_between(rng, 0.0, 0.18);
+    const double fat = kh_between(rng, 0.36, 0.46);
+    const double head_x = kh_between(rng, 0.45, 0.55);
+    const double head_y = kh_between(rng, -0.42, -0.28);
+    const double head = kh_between(rng, 0.23, 0.28);
+    const double beak = kh_between(rng, -0.06, 0.1); /* the beak points up or down */
+    const double tail = kh_between(rng, -0.3, 0.3);
     const bool crest = kh_pose_chance(rng, 0.35);
     cairo_t *cr = kh_easel_path(easel);
     for (int i = 0; i < 2; i++) {
@@ -152,11 +152,11 @@ static void butterfly_wing(cairo_t *cr, double c, double w, double top, double l
 }
 
 void kh_draw_butterfly(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double c = kh_pose_between(rng, -0.22, 0.22); /* seen a little from one side */
-    const double top = kh_pose_between(rng, -0.85, -0.6);
-    const double low = kh_pose_between(rng, 0.6, 0.9);
-    const double spot = kh_pose_between(rng, 0.1, 0.17);
-    const double feeler = kh_pose_between(rng, 0.15, 0.32);
+    const double c = kh_between(rng, -0.22, 0.22); /* seen a little from one side */
+    const double top = kh_between(rng, -0.85, -0.6);
+    const double low = kh_between(rng, 0.6, 0.9);
+    const double spot = kh_between(rng, 0.1, 0.17);
+    const double feeler = kh_between(rng, 0.15, 0.32);
     const bool eyed = kh_pose_chance(rng, 0.6);
     const double w[2] = {-(1.0 + c) * 0.985, (1.0 - c) * 0.985};
     cairo_t *cr = kh_easel_path(easel);
@@ -195,14 +195,14 @@ void kh_draw_butterfly(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 }
 
 void kh_draw_snail(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double r = kh_pose_between(rng, 0.56, 0.68);
-    const double x = kh_pose_between(rng, -0.28, -0.12);
+    const double r = kh_between(rng, 0.56, 0.68);
+    const double x = kh_between(rng, -0.28, -0.12);
     const double y = 0.86 - r;
-    const double head_y = kh_pose_between(rng, 0.15, 0.4);
-    const double head_x = kh_pose_between(rng, 0.68, 0.74);
-    const double stalk = kh_pose_between(rng, 0.42, 0.6);
-    const double turns = kh_pose_between(rng, 1.9, 2.7);
-    const double start = kh_pose_between(rng, 0.0, 2.0 * KH_PI);
+    const double head_y = kh_between(rng, 0.15, 0.4);
+    const double head_x = kh_between(rng, 0.68, 0.74);
+    const double stalk = kh_between(rng, 0.42, 0.6);
+    const double turns = kh_between(rng, 1.9, 2.7);
+    const double start = kh_between(rng, 0.0, 2.0 * KH_PI);
     cairo_t *cr = kh_easel_path(easel);
     const double tips[2] = {head_x - 0.08, 0.92};
     for (int i = 0; i < 2; i++) {

@@ -6,9 +6,9 @@
 
 static void house_windows(kh_easel *easel, const kh_dress *dress, double half, double top,
                           double door_x, kh_rng *rng) {
-    const double size = kh_pose_between(rng, 0.15, 0.2) * half;
+    const double size = kh_between(rng, 0.15, 0.2) * half;
     const bool round = kh_pose_chance(rng, 0.25);
-    const double y = top + (1.0 - top) * kh_pose_between(rng, 0.3, 0.4);
+    const double y = top + (1.0 - top) * kh_between(rng, 0.3, 0.4);
     const double place[3] = {-0.55 * half, 0.0, 0.55 * half};
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < 3; i++) {
@@ -31,14 +31,14 @@ static void house_windows(kh_easel *easel, const kh_dress *dress, double half, d
 
 void kh_draw_house(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
     const bool wide = kh_pose_chance(rng, 0.5);
-    const double half = wide ? 1.0 : kh_pose_between(rng, 0.7, 0.95);
-    const double peak = wide ? kh_pose_between(rng, -0.95, -0.4) : -1.0;
-    const double eaves = peak + (1.0 - peak) * kh_pose_between(rng, 0.38, 0.5);
-    const double wall = half * kh_pose_between(rng, 0.78, 0.88);
-    const double ridge = kh_pose_chance(rng, 0.5) ? 0.0 : half * kh_pose_between(rng, 0.3, 0.6);
-    const double chimney = half * kh_pose_between(rng, 0.35, 0.5);
+    const double half = wide ? 1.0 : kh_between(rng, 0.7, 0.95);
+    const double peak = wide ? kh_between(rng, -0.95, -0.4) : -1.0;
+    const double eaves = peak + (1.0 - peak) * kh_between(rng, 0.38, 0.5);
+    const double wall = half * kh_between(rng, 0.78, 0.88);
+    const double ridge = kh_pose_chance(rng, 0.5) ? 0.0 : half * kh_between(rng, 0.3, 0.6);
+    const double chimney = half * kh_between(rng, 0.35, 0.5);
     const double door_x = half * 0.55 * ((double)kh_rng_below(rng, 3) - 1.0);
-    const double door = half * kh_pose_between(rng, 0.15, 0.19);
+    const double door = half * kh_between(rng, 0.15, 0.19);
     kh_easel_box(easel, chimney, peak, chimney + 0.22 * half, eaves, 0.0);
     kh_easel_fill(easel, KH_PART_CHIMNEY, &dress->third);
     kh_easel_box(easel, -wall, eaves - 0.05, wall, 1.0, 0.0);
@@ -55,14 +55,14 @@ void kh_draw_house(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 }
 
 void kh_draw_sailboat(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double half = kh_pose_between(rng, 0.75, 0.98);
-    const double deck = kh_pose_between(rng, 0.5, 0.62);
-    const double mast = kh_pose_between(rng, -0.12, 0.12);
-    const double boom = deck - kh_pose_between(rng, 0.12, 0.2);
-    const double main_top = kh_pose_between(rng, -0.88, -0.78);
-    const double main_reach = mast - half * kh_pose_between(rng, 0.65, 0.85);
-    const double jib_top = kh_pose_between(rng, -0.8, -0.4);
-    const double belly = kh_pose_between(rng, 0.02, 0.22);
+    const double half = kh_between(rng, 0.75, 0.98);
+    const double deck = kh_between(rng, 0.5, 0.62);
+    const double mast = kh_between(rng, -0.12, 0.12);
+    const double boom = deck - kh_between(rng, 0.12, 0.2);
+    const double main_top = kh_between(rng, -0.88, -0.78);
+    const double main_reach = mast - half * kh_between(rng, 0.65, 0.85);
+    const double jib_top = kh_between(rng, -0.8, -0.4);
+    const double belly = kh_between(rng, 0.02, 0.22);
     cairo_t *cr = kh_easel_path(easel);
     kh_easel_box(easel, mast - 0.04, -0.98, mast + 0.04, deck + 0.05, 0.0);
     kh_easel_fill(easel, KH_PART_MAST, &dress->detail);
@@ -109,13 +109,13 @@ static const car_shape car_shapes[] = {
 
 void kh_draw_car(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
     const car_shape *s = &car_shapes[kh_rng_below(rng, sizeof car_shapes / sizeof *car_shapes)];
-    const double wheel = kh_pose_between(rng, 0.2, 0.27);
-    const double sill = 1.0 - wheel * kh_pose_between(rng, 0.75, 1.0);
-    const double waist = sill - kh_pose_between(rng, 0.34, 0.42);
-    const double roof = waist - s->roof * kh_pose_between(rng, 0.9, 1.1);
-    const double bonnet = waist + kh_pose_between(rng, 0.02, 0.14);
-    const double hind = kh_pose_between(rng, -0.66, -0.56);
-    const double fore = kh_pose_between(rng, 0.54, 0.62);
+    const double wheel = kh_between(rng, 0.2, 0.27);
+    const double sill = 1.0 - wheel * kh_between(rng, 0.75, 1.0);
+    const double waist = sill - kh_between(rng, 0.34, 0.42);
+    const double roof = waist - s->roof * kh_between(rng, 0.9, 1.1);
+    const double bonnet = waist + kh_between(rng, 0.02, 0.14);
+    const double hind = kh_between(rng, -0.66, -0.56);
+    const double fore = kh_between(rng, 0.54, 0.62);
     const double wheels[2] = {hind, fore};
     const double mid = 0.5 * (s->roof_back + s->roof_front);
     cairo_t *cr = kh_easel_path(easel);
@@ -164,12 +164,12 @@ void kh_draw_car(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 }
 
 void kh_draw_rocket(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double half = kh_pose_between(rng, 0.22, 0.34);
-    const double tail = kh_pose_between(rng, 0.4, 0.55);   /* y of the lower end */
-    const double cone = kh_pose_between(rng, -0.55, -0.4); /* y where the nose begins */
-    const double fin = half + kh_pose_between(rng, 0.22, 0.4);
-    const double fin_top = kh_pose_between(rng, -0.05, 0.15);
-    const double sweep = kh_pose_between(rng, 0.1, 0.3);
+    const double half = kh_between(rng, 0.22, 0.34);
+    const double tail = kh_between(rng, 0.4, 0.55);   /* y of the lower end */
+    const double cone = kh_between(rng, -0.55, -0.4); /* y where the nose begins */
+    const double fin = half + kh_between(rng, 0.22, 0.4);
+    const double fin_top = kh_between(rng, -0.05, 0.15);
+    const double sweep = kh_between(rng, 0.1, 0.3);
     const bool two = kh_pose_chance(rng, 0.5);
     cairo_t *cr = kh_easel_path(easel);
     cairo_move_to(cr, -0.7 * half, tail);
@@ -221,11 +221,11 @@ static void gore_side(cairo_t *cr, double across, double half, double mouth, boo
 }
 
 void kh_draw_balloon(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double half = kh_pose_between(rng, 0.68, 0.85);
-    const double mouth = kh_pose_between(rng, 0.42, 0.52);
-    const double basket = kh_pose_between(rng, 0.14, 0.19);
-    const double rim = 1.0 - kh_pose_between(rng, 0.22, 0.3);
-    const double gore = kh_pose_between(rng, 0.35, 0.5);
+    const double half = kh_between(rng, 0.68, 0.85);
+    const double mouth = kh_between(rng, 0.42, 0.52);
+    const double basket = kh_between(rng, 0.14, 0.19);
+    const double rim = 1.0 - kh_between(rng, 0.22, 0.3);
+    const double gore = kh_between(rng, 0.35, 0.5);
     cairo_t *cr = kh_easel_path(easel);
     cairo_move_to(cr, -0.17, mouth);
     cairo_line_to(cr, -basket + 0.02, rim + 0.02);

@@ -103,17 +103,17 @@ static void lay_tail(dog *d, double wag) {
 /* Chooses the pose and finds the box the dog will fill. */
 static void lay_out(dog *d, kh_rng *rng) {
     const breed *b = d->b;
-    d->leg = b->leg * kh_pose_between(rng, 0.9, 1.1);
-    d->half = 0.5 * b->length * kh_pose_between(rng, 0.93, 1.07);
-    d->chest = b->chest * kh_pose_between(rng, 0.94, 1.06);
+    d->leg = b->leg * kh_between(rng, 0.9, 1.1);
+    d->half = 0.5 * b->length * kh_between(rng, 0.93, 1.07);
+    d->chest = b->chest * kh_between(rng, 0.94, 1.06);
     d->top = -d->leg - d->chest;
-    const double rise = b->rise + kh_pose_between(rng, -0.3, 0.2);
-    d->nod = b->nod + kh_pose_between(rng, -0.3, 0.35);
-    const double step = kh_pose_between(rng, 0.05, 0.5);
+    const double rise = b->rise + kh_between(rng, -0.3, 0.2);
+    d->nod = b->nod + kh_between(rng, -0.3, 0.35);
+    const double step = kh_between(rng, 0.05, 0.5);
     const bool pacing = kh_pose_chance(rng, 0.5);
     for (int i = 0; i < 4; i++) {
         const bool ahead = pacing ? i < 2 : i == 0 || i == 3;
-        d->swing[i] = (ahead ? step : -step) * kh_pose_between(rng, 0.7, 1.1);
+        d->swing[i] = (ahead ? step : -step) * kh_between(rng, 0.7, 1.1);
     }
     d->low[0] = d->low[1] = d->high[0] = 0.0;
     d->high[1] = 0.0; /* the ground */
@@ -138,7 +138,7 @@ static void lay_out(dog *d, kh_rng *rng) {
         const double foot = (i % 2 ? d->half - 0.14 : -d->half + 0.1) + d->leg * sin(d->swing[i]);
         reach(d, foot, -b->limb, b->limb * 1.5);
     }
-    lay_tail(d, kh_pose_between(rng, -0.2, 0.25));
+    lay_tail(d, kh_between(rng, -0.2, 0.25));
     const double width = d->high[0] - d->low[0], height = d->high[1] - d->low[1];
     d->frame.scale = 2.0 / fmax(width, height);
     d->frame.x = -0.5 * d->frame.scale * (d->low[0] + d->high[0]);

@@ -5,13 +5,13 @@
 #include "diorama/things.h"
 
 void kh_draw_mug(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double right = kh_pose_between(rng, 0.4, 0.52);
-    const double top = kh_pose_between(rng, -0.85, -0.6);
-    const double mouth = kh_pose_between(rng, 0.12, 0.2); /* how far one sees into it */
-    const double taper = kh_pose_between(rng, 0.0, 0.14);
-    const double bulge = kh_pose_between(rng, -0.02, 0.08);
-    const double ear = kh_pose_between(rng, 0.1, 0.14);
-    const double band = kh_pose_between(rng, 0.12, 0.22);
+    const double right = kh_between(rng, 0.4, 0.52);
+    const double top = kh_between(rng, -0.85, -0.6);
+    const double mouth = kh_between(rng, 0.12, 0.2); /* how far one sees into it */
+    const double taper = kh_between(rng, 0.0, 0.14);
+    const double bulge = kh_between(rng, -0.02, 0.08);
+    const double ear = kh_between(rng, 0.1, 0.14);
+    const double band = kh_between(rng, 0.12, 0.22);
     const bool banded = kh_pose_chance(rng, 0.65);
     const double left = -1.0 + bulge, mid = 0.5 * (left + right), half = 0.5 * (right - left);
     const double y = top + mouth;
@@ -43,10 +43,10 @@ void kh_draw_mug(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 }
 
 void kh_draw_umbrella(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double rim = kh_pose_between(rng, -0.12, 0.1);
-    const double scallop = kh_pose_between(rng, 0.1, 0.2);
-    const double blunt = kh_pose_between(rng, 0.45, 0.65);
-    const double hook = kh_pose_between(rng, 0.13, 0.19);
+    const double rim = kh_between(rng, -0.12, 0.1);
+    const double scallop = kh_between(rng, 0.1, 0.2);
+    const double blunt = kh_between(rng, 0.45, 0.65);
+    const double hook = kh_between(rng, 0.13, 0.19);
     const double peak = -0.86;
     enum { PANELS = 4 };
     static const double edge[PANELS + 1] = {-1.0, -0.52, 0.0, 0.52, 1.0};
@@ -73,15 +73,15 @@ void kh_draw_umbrella(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 }
 
 void kh_draw_lamp(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double half = kh_pose_between(rng, 0.6, 0.85);
-    const double crown = half * kh_pose_between(rng, 0.35, 0.6); /* half width of the shade above */
-    const double rim = kh_pose_between(rng, -0.15, 0.1);
-    const double base = kh_pose_between(rng, 0.38, 0.55);
-    const double cord = half * kh_pose_between(rng, 0.45, 0.65);
-    const double cord_end = rim + kh_pose_between(rng, 0.3, 0.5);
-    const double trim = kh_pose_between(rng, 0.08, 0.15);
+    const double half = kh_between(rng, 0.6, 0.85);
+    const double crown = half * kh_between(rng, 0.35, 0.6); /* half width of the shade above */
+    const double rim = kh_between(rng, -0.15, 0.1);
+    const double base = kh_between(rng, 0.38, 0.55);
+    const double cord = half * kh_between(rng, 0.45, 0.65);
+    const double cord_end = rim + kh_between(rng, 0.3, 0.5);
+    const double trim = kh_between(rng, 0.08, 0.15);
     const bool vase = kh_pose_chance(rng, 0.4);
-    const double vase_half = kh_pose_between(rng, 0.2, 0.3);
+    const double vase_half = kh_between(rng, 0.2, 0.3);
     cairo_t *cr = kh_easel_path(easel);
     kh_easel_ellipse(easel, 0.0, rim + 0.03, 0.17, 0.17);
     kh_easel_fill(easel, KH_PART_STAND, &dress->light);
@@ -113,12 +113,12 @@ void kh_draw_lamp(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 /* Seen from the front and a little from the right and above: the back stands behind the seat, moved
  * to the left. */
 void kh_draw_chair(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double half = kh_pose_between(rng, 0.42, 0.56);
-    const double depth = kh_pose_between(rng, 0.26, 0.4); /* shift of the back, to the left */
-    const double lift = kh_pose_between(rng, 0.16, 0.26); /* shift of the back, upwards */
-    const double seat = kh_pose_between(rng, 0.22, 0.36); /* y of the seat's front edge */
-    const double post = kh_pose_between(rng, 0.055, 0.075);
-    const double thick = kh_pose_between(rng, 0.1, 0.15);
+    const double half = kh_between(rng, 0.42, 0.56);
+    const double depth = kh_between(rng, 0.26, 0.4); /* shift of the back, to the left */
+    const double lift = kh_between(rng, 0.16, 0.26); /* shift of the back, upwards */
+    const double seat = kh_between(rng, 0.22, 0.36); /* y of the seat's front edge */
+    const double post = kh_between(rng, 0.055, 0.075);
+    const double thick = kh_between(rng, 0.1, 0.15);
     const bool upright = kh_pose_chance(rng, 0.5);
     const int slats = 2 + (int)kh_rng_below(rng, 2);
     const double x0 = -half + 0.5 * depth, x1 = half + 0.5 * depth;
@@ -166,9 +166,9 @@ void kh_draw_clock(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
     const size_t kind = kh_rng_below(rng, 5); /* 0-1 on the wall, 2-3 alarm, 4 square */
     const bool alarm = kind == 2 || kind == 3, square = kind == 4;
     const double r = alarm ? 0.76 : 1.0, y = alarm ? 0.14 : 0.0;
-    const double face = r * kh_pose_between(rng, 0.76, 0.84);
-    const double minute = 2.0 * KH_PI * kh_pose_between(rng, 0.0, 1.0);
-    const double hour = minute + KH_PI * kh_pose_between(rng, 0.25, 1.75);
+    const double face = r * kh_between(rng, 0.76, 0.84);
+    const double minute = 2.0 * KH_PI * kh_between(rng, 0.0, 1.0);
+    const double hour = minute + KH_PI * kh_between(rng, 0.25, 1.75);
     cairo_t *cr = kh_easel_path(easel);
     if (alarm) {
         kh_limb(cr, -0.3, 0.6, 0.09, -0.52, 0.91, 0.09);
@@ -203,13 +203,13 @@ void kh_draw_clock(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 }
 
 void kh_draw_guitar(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double half = kh_pose_between(rng, 0.5, 0.66);         /* of the lower bout */
-    const double bout = half * kh_pose_between(rng, 0.68, 0.82); /* of the upper one */
-    const double waist = bout * kh_pose_between(rng, 0.62, 0.78);
-    const double top = kh_pose_between(rng, -0.12, 0.04); /* y of the shoulders */
-    const double hole = kh_pose_between(rng, 0.15, 0.19);
-    const double neck = kh_pose_between(rng, 0.08, 0.105);
-    const double head = kh_pose_between(rng, 0.13, 0.17);
+    const double half = kh_between(rng, 0.5, 0.66);         /* of the lower bout */
+    const double bout = half * kh_between(rng, 0.68, 0.82); /* of the upper one */
+    const double waist = bout * kh_between(rng, 0.62, 0.78);
+    const double top = kh_between(rng, -0.12, 0.04); /* y of the shoulders */
+    const double hole = kh_between(rng, 0.15, 0.19);
+    const double neck = kh_between(rng, 0.08, 0.105);
+    const double head = kh_between(rng, 0.13, 0.17);
     const bool electric = kh_pose_chance(rng, 0.35); /* with two horns */
     const double mid = top + 0.42 * (1.0 - top);
     cairo_t *cr = kh_easel_path(easel);
@@ -263,16 +263,16 @@ void kh_draw_guitar(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 
 void kh_draw_key(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
     const size_t kind = kh_rng_below(rng, 3); /* bow: a ring, a clover leaf, a rounded diamond */
-    const double r = kh_pose_between(rng, 0.3, 0.4);
-    const double wall = kh_pose_between(rng, 0.13, 0.18);
-    const double shaft = kh_pose_between(rng, 0.065, 0.095);
-    const double tooth = kh_pose_between(rng, 0.2, 0.36);
+    const double r = kh_between(rng, 0.3, 0.4);
+    const double wall = kh_between(rng, 0.13, 0.18);
+    const double shaft = kh_between(rng, 0.065, 0.095);
+    const double tooth = kh_between(rng, 0.2, 0.36);
     const int teeth = 2 + (int)kh_rng_below(rng, 2);
     const double edge = 0.5 * wall, centre = -1.0 + r;
     /* teeth of unequal length near the end */
     for (int i = 0; i < teeth; i++) {
         const double x = 0.97 - 0.2 * i;
-        const double length = tooth * kh_pose_between(rng, 0.65, 1.0);
+        const double length = tooth * kh_between(rng, 0.65, 1.0);
         kh_easel_box(easel, x - 0.12, 0.0, x, shaft + length, 0.0);
     }
     kh_easel_fill(easel, KH_PART_BIT, &dress->second);

@@ -5,11 +5,11 @@
 #include "diorama/things.h"
 
 static void broad_tree(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double half = kh_pose_between(rng, 0.62, 0.9);
-    const double low = kh_pose_between(rng, 0.1, 0.3); /* lower rim of the crown */
-    const double trunk = kh_pose_between(rng, 0.1, 0.15);
-    const double fork = kh_pose_between(rng, 0.3, 0.4);
-    const double lean = kh_pose_between(rng, -0.1, 0.1);
+    const double half = kh_between(rng, 0.62, 0.9);
+    const double low = kh_between(rng, 0.1, 0.3); /* lower rim of the crown */
+    const double trunk = kh_between(rng, 0.1, 0.15);
+    const double fork = kh_between(rng, 0.3, 0.4);
+    const double lean = kh_between(rng, -0.1, 0.1);
     const size_t fruits = kh_pose_chance(rng, 0.5) ? 3 + kh_rng_below(rng, 4) : 0;
     const double mid = 0.5 * (low - 1.0), tall = 0.5 * (low + 1.0);
     cairo_t *cr = kh_easel_path(easel);
@@ -22,11 +22,11 @@ static void broad_tree(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
     kh_easel_fill(easel, KH_PART_TRUNK, &dress->second);
     /* lumps of leaves around the middle, of unequal size */
     const int lumps = 6 + (int)kh_rng_below(rng, 3);
-    const double phase = kh_pose_between(rng, 0.0, 1.0);
+    const double phase = kh_between(rng, 0.0, 1.0);
     kh_easel_ellipse(easel, 0.0, mid, 0.66 * half, 0.66 * tall);
     for (int i = 0; i < lumps; i++) {
         const double a = -KH_PI / 2.0 + 2.0 * KH_PI * (i + (i ? 0.4 * phase : 0.0)) / lumps;
-        const double r = i ? kh_pose_between(rng, 0.28, 0.42) : 0.34;
+        const double r = i ? kh_between(rng, 0.28, 0.42) : 0.34;
         kh_easel_ellipse(easel, (1.0 - r) * half * cos(a), mid + (1.0 - r) * tall * sin(a),
                          r * half, r * tall);
     }
@@ -40,9 +40,9 @@ static void broad_tree(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 
 static void fir_tree(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
     const int tiers = 3 + (int)kh_rng_below(rng, 2);
-    const double half = kh_pose_between(rng, 0.55, 0.75);
-    const double foot = kh_pose_between(rng, 0.6, 0.72);
-    const double sag = kh_pose_between(rng, 0.0, 0.1);
+    const double half = kh_between(rng, 0.55, 0.75);
+    const double foot = kh_between(rng, 0.6, 0.72);
+    const double sag = kh_between(rng, 0.0, 0.1);
     cairo_t *cr = kh_easel_path(easel);
     kh_easel_box(easel, -0.1, 0.4, 0.1, 1.0, 0.0);
     kh_easel_fill(easel, KH_PART_TRUNK, &dress->second);
@@ -77,13 +77,13 @@ static void leaf(cairo_t *cr, double x, double y, double tip_x, double tip_y, do
 
 void kh_draw_flower(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
     const int petals = 5 + (int)kh_rng_below(rng, 5);
-    const double reach = kh_pose_between(rng, 0.52, 0.62);
-    const double bend = kh_pose_between(rng, -0.25, 0.25);
-    const double phase = kh_pose_between(rng, 0.0, 2.0 * KH_PI);
+    const double reach = kh_between(rng, 0.52, 0.62);
+    const double bend = kh_between(rng, -0.25, 0.25);
+    const double phase = kh_between(rng, 0.0, 2.0 * KH_PI);
     const bool pointed = kh_pose_chance(rng, 0.4);
-    const double heart = reach * kh_pose_between(rng, 0.3, 0.4);
-    const double leaf_y = kh_pose_between(rng, 0.4, 0.6);
-    const double leaf_reach = kh_pose_between(rng, 0.4, 0.6);
+    const double heart = reach * kh_between(rng, 0.3, 0.4);
+    const double leaf_y = kh_between(rng, 0.4, 0.6);
+    const double leaf_reach = kh_between(rng, 0.4, 0.6);
     const double y = -1.0 + reach;
     cairo_t *cr = kh_easel_path(easel);
     cairo_move_to(cr, 0.0, y);
@@ -107,12 +107,12 @@ void kh_draw_flower(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
 }
 
 void kh_draw_mushroom(kh_easel *easel, const kh_dress *dress, kh_rng *rng) {
-    const double half = kh_pose_between(rng, 0.72, 0.98);
-    const double rim = kh_pose_between(rng, -0.05, 0.2);
-    const double stem = kh_pose_between(rng, 0.2, 0.3);
-    const double bulge = stem + kh_pose_between(rng, 0.06, 0.16);
-    const double peak = kh_pose_between(rng, 0.3, 0.85); /* how blunt the cap is */
-    const double spot = kh_pose_between(rng, 0.1, 0.15);
+    const double half = kh_between(rng, 0.72, 0.98);
+    const double rim = kh_between(rng, -0.05, 0.2);
+    const double stem = kh_between(rng, 0.2, 0.3);
+    const double bulge = stem + kh_between(rng, 0.06, 0.16);
+    const double peak = kh_between(rng, 0.3, 0.85); /* how blunt the cap is */
+    const double spot = kh_between(rng, 0.1, 0.15);
     cairo_t *cr = kh_easel_path(easel);
     cairo_move_to(cr, -stem, rim);
     cairo_curve_to(cr, -stem, 0.5, -bulge, 0.6, -bulge, 0.85);
