@@ -4,6 +4,7 @@
 
 #include "keyhole/base.h"
 #include "keyhole/compute.h"
+#include "keyhole/dream.h"
 #include "keyhole/diorama.h"
 #include "keyhole/figure.h"
 #include "keyhole/io.h"

@@ -22,6 +22,7 @@ ca-certificates|[ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/c
 libarchive-dev|lib libarchive|image sets in tar and zip archives
 libsqlite3-dev|lib sqlite3|tables of a run
 libcairo2-dev|lib cairo|figures
+libkissfft-dev|lib kissfft-float|dream: Fourier transforms of painted images
 fonts-dejavu-core|[ -n "$(find /usr/share/fonts /usr/local/share/fonts -name 'DejaVuSans.ttf' 2>/dev/null)" ]|text in figures
 libcmocka-dev|lib cmocka|tests
 libmicrohttpd-dev|lib libmicrohttpd|tests: a hub on loopback to download from
