@@ -46,10 +46,10 @@ static kh_status mark_dream(kh_wants *w, const kh_dream *d, kh_error *err) {
     return KH_OK;
 }
 
-static size_t add_tap(kh_wants *w, size_t *name, const char *shorthand, size_t block,
+static size_t add_tap(kh_wants *w, size_t *name, const char *part, size_t block,
                       const size_t *units, size_t unit_count) {
     char *to = w->names[(*name)++];
-    (void)snprintf(to, sizeof w->names[0], shorthand, block);
+    (void)snprintf(to, sizeof w->names[0], "blocks.%zu.%s", block, part);
     w->taps[w->tap_count] = (kh_tap){.site = to, .units = units, .unit_count = unit_count};
     kh_text_addf(&w->signature, "%s(%zu", to, unit_count);
     for (size_t i = 0; i < unit_count; i++)
@@ -58,9 +58,12 @@ static size_t add_tap(kh_wants *w, size_t *name, const char *shorthand, size_t b
     return w->tap_count++;
 }
 
-static size_t add_seed(kh_wants *w, size_t *name, const char *site, size_t block, size_t floats) {
+static size_t add_seed(kh_wants *w, size_t *name, const char *part, size_t block, size_t floats) {
     char *to = w->names[(*name)++];
-    (void)snprintf(to, sizeof w->names[0], site, block);
+    if (block == SIZE_MAX)
+        (void)snprintf(to, sizeof w->names[0], "%s", part);
+    else
+        (void)snprintf(to, sizeof w->names[0], "blocks.%zu.%s", block, part);
     w->seeds[w->seed_count] = to;
     w->seed_floats[w->seed_count] = floats;
     kh_text_addf(&w->signature, "%s;", to);
@@ -78,25 +81,22 @@ static void list_block(kh_wants *w, size_t block, size_t *name) {
         if (b->units[j]) b->list[b->count++] = j;
     }
     if (b->has_value) {
-        b->tap_value = add_tap(w, name, "blocks.%zu.attn.hook_z", block, NULL, 0);
-        b->seed_value = add_seed(w, name, "blocks.%zu.attn.hook_z", block, stream);
+        b->tap_value = add_tap(w, name, "attn.hook_z", block, NULL, 0);
+        b->seed_value = add_seed(w, name, "attn.hook_z", block, stream);
     }
     if (b->count > 0) {
         const size_t units = b->has_dense ? 0 : b->count;
-        b->tap_pre =
-            add_tap(w, name, "blocks.%zu.mlp.hook_pre", block, units ? b->list : NULL, units);
+        b->tap_pre = add_tap(w, name, "mlp.hook_pre", block, units ? b->list : NULL, units);
         if (b->has_dense)
-            b->seed_pre =
-                add_seed(w, name, "blocks.%zu.mlp.hook_pre", block, info->tokens * info->neurons);
+            b->seed_pre = add_seed(w, name, "mlp.hook_pre", block, info->tokens * info->neurons);
         if (!info->is_gated)
-            b->seed_input = add_seed(w, name,
-                                     info->is_post_norm ? "blocks.%zu.hook_resid_mid"
-                                                        : "blocks.%zu.ln2.hook_normalized",
-                                     block, stream);
+            b->seed_input =
+                add_seed(w, name, info->is_post_norm ? "hook_resid_mid" : "ln2.hook_normalized",
+                         block, stream);
     }
     if (b->has_stream) {
-        b->tap_stream = add_tap(w, name, "blocks.%zu.hook_resid_post", block, NULL, 0);
-        b->seed_stream = add_seed(w, name, "blocks.%zu.hook_resid_post", block, stream);
+        b->tap_stream = add_tap(w, name, "hook_resid_post", block, NULL, 0);
+        b->seed_stream = add_seed(w, name, "hook_resid_post", block, stream);
     }
 }
 
@@ -119,7 +119,7 @@ kh_status kh_wants_make(const kh_model *model, kh_dream *const *dreams, size_t c
     for (size_t b = 0; !status && b < info->blocks; b++)
         list_block(out, b, &name);
     if (!status && out->has_logits)
-        out->seed_logits = add_seed(out, &name, "logits", 0, info->classes);
+        out->seed_logits = add_seed(out, &name, "logits", SIZE_MAX, info->classes);
     if (!status && out->signature.failed)
         status = kh_fail(err, KH_E_MEMORY, "out of memory for a batch of dreams");
     if (status) kh_wants_clear(out);
