@@ -42,12 +42,12 @@ static void plan_sky(kh_backdrop *b, kh_rng *rng) {
             ONE_OF(rng, KH_COLOUR_BLUE, KH_COLOUR_BLUE, KH_COLOUR_BLUE, KH_COLOUR_CYAN,
                    KH_COLOUR_CYAN, KH_COLOUR_GREY, KH_COLOUR_ORANGE, KH_COLOUR_PINK),
             true, rng);
-    mute(b, SKY, white, kh_between(rng, 0.05, 0.3));
+    mute(b, SKY, white, kh_between(rng, 0.05, 0.2));
     element(b, CLOUD, KH_BACKGROUND_SKY, KH_COLOUR_WHITE, false, rng);
     b->number[CLOUDS] = kh_between(rng, 0.42, 0.85); /* above 0.75: hardly any */
     b->number[CLOUD_X] = kh_between(rng, 2.0, 4.0);
     b->number[CLOUD_Y] = kh_between(rng, 4.0, 8.0);
-    b->number[SKY_FADE] = kh_between(rng, 0.1, 0.4);
+    b->number[SKY_FADE] = kh_between(rng, 0.05, 0.3);
 }
 
 /* A horizon with some sky above, or none: seen from above. */
@@ -163,7 +163,7 @@ static void plan_night(kh_backdrop *b, kh_rng *rng) {
     const kh_colour colour =
         ONE_OF(rng, KH_COLOUR_BLACK, KH_COLOUR_BLACK, KH_COLOUR_BLUE, KH_COLOUR_PURPLE);
     element(b, FIRST, KH_BACKGROUND_NIGHT, colour, true, rng);
-    if (colour != KH_COLOUR_BLACK) mute(b, FIRST, black, kh_between(rng, 0.55, 0.7));
+    if (colour != KH_COLOUR_BLACK) mute(b, FIRST, black, kh_between(rng, 0.5, 0.65));
     element(b, SECOND, KH_BACKGROUND_NIGHT, ONE_OF(rng, KH_COLOUR_WHITE, KH_COLOUR_YELLOW), false,
             rng);
     element(b, THIRD, KH_BACKGROUND_NIGHT, KH_COLOUR_BLACK, false, rng);

@@ -84,16 +84,16 @@ static void place(kh_setting *s, kh_easel *easel, uint32_t size, kh_rng rng, con
 }
 
 static void plan_light(kh_lighting *l, kh_rng rng) {
-    l->brightness = kh_between(&rng, 0.84, 1.14);
+    l->brightness = kh_between(&rng, 0.88, 1.12);
     l->contrast = kh_between(&rng, 0.85, 1.1);
     const double from = kh_between(&rng, 0, TURN);
-    const double slope = kh_between(&rng, 0, 0.35), thing = kh_between(&rng, 0.05, 0.4);
+    const double slope = kh_between(&rng, 0, 0.3), thing = kh_between(&rng, 0.05, 0.3);
     l->slope[0] = slope * cos(from);
     l->slope[1] = slope * sin(from);
     l->thing_slope[0] = thing * cos(from);
     l->thing_slope[1] = thing * sin(from);
     for (size_t i = 0; i < 3; i++)
-        l->cast[i] = kh_between(&rng, 0.95, 1.05);
+        l->cast[i] = kh_between(&rng, 0.96, 1.04);
     const double u = kh_rng_unit(&rng);
     l->noise = 0.09 * u * u;
     l->outline = kh_between(&rng, 0.15, 0.5);
