@@ -4,8 +4,8 @@
 
 #include "keyhole/base.h"
 #include "keyhole/compute.h"
-#include "keyhole/dream.h"
 #include "keyhole/diorama.h"
+#include "keyhole/dream.h"
 #include "keyhole/figure.h"
 #include "keyhole/io.h"
 #include "keyhole/lens.h"
