@@ -184,10 +184,12 @@ const kh_command kh_cmd_classify = {
     .operands = "MODEL IMAGE...",
     .description =
         "IMAGE is a JPEG, PNG or WebP file, a folder of them, @FILE with one path a line,"
-        " or - for such a list on standard input. An image that cannot be read is reported"
+        " - for such a list on standard input, or demo:images. An image that cannot be read is "
+        "reported"
         " and skipped; the exit status is then 1.",
     .examples = "  keyhole classify MODEL photo.jpg\n"
-                "  keyhole classify MODEL val/ --truth --json > val.json\n",
+                "  keyhole classify MODEL val/ --truth --json > val.json\n"
+                "  keyhole classify demo demo:images --truth\n",
     .options = options,
     .settings_bytes = sizeof(settings),
     .defaults = defaults,

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GAP = 2, COLUMNS = 3 };
+enum { GAP = 2, PICTURES_ACROSS = 10, MOST_COLUMNS = 5 };
 
 /* One class: a picture [2 size + GAP, scenes (size + GAP) - GAP] and what is written below. */
 typedef struct strip {
@@ -60,7 +60,8 @@ static void paint_truth(const sheet *s, uint8_t *out, size_t row_bytes) {
             if (parts[at] && t == known && known < KH_DIORAMA_MAX_REGIONS)
                 tint_of[known++] = parts[at];
             for (size_t c = 0; c < 3; c++) {
-                int value = 128 + grey / 2; /* the background stands back */
+                int value =
+                    160 + (grey & 0xE0) * 3 / 8; /* the background stands back, in few greys */
                 if (objects[at] && !parts[at]) value = grey / 2;
                 if (parts[at])
                     value = (2 * tints[t % (sizeof tints / sizeof *tints)][c] + grey) / 3;
@@ -121,7 +122,9 @@ static kh_status write_figure(const sheet *s, const strip *strips, size_t count,
                    s->set->flags & KH_DIORAMA_NO_SHORTCUTS ? " · no shortcuts" : "");
     const kh_figure_options options = {
         .title = "The demo world", .subtitle = subtitle, .footnote = footnote};
-    const size_t columns = count < COLUMNS ? count : COLUMNS;
+    size_t columns = PICTURES_ACROSS / s->scenes;
+    if (columns > MOST_COLUMNS) columns = MOST_COLUMNS;
+    if (columns > count) columns = count;
     const size_t rows = (count + columns - 1) / columns;
     kh_figure_panel *panels = kh_calloc(rows * columns, sizeof *panels);
     if (!panels) return kh_fail(err, KH_E_MEMORY, "no memory for a contact sheet");

@@ -42,8 +42,8 @@ static int print_option_name(FILE *to, const kh_option *o) {
 }
 
 void kh_help_command(FILE *to, const kh_command *command) {
-    fprintf(to, "keyhole %s: %s\n\nUsage: keyhole %s %s [options]\n\n", command->name,
-            command->summary, command->name, command->operands);
+    fprintf(to, "keyhole %s: %s\n\nUsage: keyhole %s %s%s[options]\n\n", command->name,
+            command->summary, command->name, command->operands, command->operands[0] ? " " : "");
     if (command->description) {
         wrapped(to, command->description, 0, 0);
         fputc('\n', to);
@@ -77,11 +77,13 @@ void kh_help_overview(FILE *to) {
             kh_version());
     for (const kh_command *const *c = kh_commands; *c; c++)
         fprintf(to, "  %-12s %s\n", (*c)->name, (*c)->summary);
-    fprintf(to,
-            "\nMODEL is a timm or transformers folder, a .safetensors file beside its config.json,"
-            "\na pulled hub id (timm/vit_base_patch16_224.augreg_in21k_ft_in1k), or random:ARCH\n"
-            "(deterministic random weights of a registered architecture).\n\n"
-            "'keyhole COMMAND --help' says more; 'keyhole --version' prints the version.\n");
+    fprintf(
+        to,
+        "\nMODEL is a timm or transformers folder, a .safetensors file beside its config.json,"
+        "\na pulled hub id (timm/vit_base_patch16_224.augreg_in21k_ft_in1k), demo (the model that\n"
+        "comes with keyhole; demo:images are images for it), or random:ARCH (deterministic\n"
+        "random weights of a registered architecture).\n\n"
+        "'keyhole COMMAND --help' says more; 'keyhole --version' prints the version.\n");
 }
 
 /* roff: a leading '.' or '\'' would be a request, '-' a hyphen, '\' an escape */

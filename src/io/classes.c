@@ -7,8 +7,9 @@
 
 #include <string.h>
 
+/* n01440764, and the demo world's d00000007 */
 bool kh_is_wnid(const char *text, size_t length) {
-    if (length != 9 || text[0] != 'n') return false;
+    if (length != 9 || (text[0] != 'n' && text[0] != 'd')) return false;
     for (size_t i = 1; i < 9; i++)
         if (text[i] < '0' || text[i] > '9') return false;
     return true;

@@ -13,7 +13,7 @@ struct kh_classes {
 
 extern const kh_class kh_imagenet_names[1000];
 
-/* "n" and eight digits, nothing else. */
+/* "n" (or the demo world's "d") and eight digits, nothing else. */
 bool kh_is_wnid(const char *text, size_t length);
 /* The built-in name of a wnid, or NULL. */
 const char *kh_imagenet_name(const char *wnid, size_t length);

@@ -4,16 +4,9 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "io/classes.h"
 
 #include <string.h>
-
-/* n01440764 */
-static bool is_wnid(const char *text) {
-    if (text[0] != 'n' || strlen(text) != 9) return false;
-    for (size_t i = 1; i < 9; i++)
-        if (text[i] < '0' || text[i] > '9') return false;
-    return true;
-}
 
 typedef struct label_arrays {
     const char **wnids, **names;
@@ -85,7 +78,7 @@ kh_status kh_labels_timm(const json_t *names, const json_t *descriptions, size_t
         const char *name = arrays.names[i];
         if (!name) continue;
         const char *text = json_string_value(json_object_get(descriptions, name));
-        if (is_wnid(name)) arrays.wnids[i] = name;
+        if (kh_is_wnid(name, strlen(name))) arrays.wnids[i] = name;
         if (text) arrays.names[i] = text;
     }
     KH_GO(kh_classes_create(count, arrays.wnids, arrays.names, out, err));
