@@ -33,7 +33,7 @@ void kh_limb(cairo_t *cr, double x0, double y0, double r0, double x1, double y1,
     cairo_close_path(cr);
 }
 
-void kh_bezier_point(const double points[4][2], double t, double *x, double *y) {
+void kh_bezier_point(const double (*points)[2], double t, double *x, double *y) {
     const double s = 1.0 - t;
     const double w[4] = {s * s * s, 3.0 * s * s * t, 3.0 * s * t * t, t * t * t};
     *x = w[0] * points[0][0] + w[1] * points[1][0] + w[2] * points[2][0] + w[3] * points[3][0];

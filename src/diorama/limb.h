@@ -32,7 +32,8 @@ void kh_limb(cairo_t *cr, double x0, double y0, double r0, double x1, double y1,
 /* A limb along a Bezier curve through its four control points, r0 at the start and r1 at the end.
  */
 void kh_limb_curve(cairo_t *cr, const double points[4][2], double r0, double r1);
-void kh_bezier_point(const double points[4][2], double t, double *x, double *y);
+/* points: four. */
+void kh_bezier_point(const double (*points)[2], double t, double *x, double *y);
 
 /* An ellipse with a lumpy rim (round lumps outwards), and one with a spiky rim. rx and ry are the
  * outermost reach. */
