@@ -22,7 +22,8 @@ if(TARGET keyhole AND NOT CMAKE_CROSSCOMPILING)
 endif()
 # The model `demo`: installed, and found from build folders outside of the tree.
 if(EXISTS ${CMAKE_SOURCE_DIR}/demo)
-  install(DIRECTORY ${CMAKE_SOURCE_DIR}/demo/ DESTINATION ${CMAKE_INSTALL_DATADIR}/keyhole/demo)
+  install(DIRECTORY ${CMAKE_SOURCE_DIR}/demo/ DESTINATION ${CMAKE_INSTALL_DATADIR}/keyhole/demo
+          FILES_MATCHING PATTERN "*.json" PATTERN "*.safetensors")
   if(NOT EXISTS ${CMAKE_BINARY_DIR}/demo)
     file(CREATE_LINK ${CMAKE_SOURCE_DIR}/demo ${CMAKE_BINARY_DIR}/demo SYMBOLIC)
   endif()

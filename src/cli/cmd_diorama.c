@@ -224,7 +224,7 @@ const kh_command kh_cmd_diorama = {
         " alone. 'demo:images' in place of an image or folder of another command is a small set"
         " that is rendered into the cache when it is needed.",
     .examples = "  keyhole diorama --count 5000 --seed 2 --out scenes\n"
-                "  keyhole classify demo scenes/images/scenes --truth\n"
+                "  keyhole classify demo scenes --truth\n"
                 "  keyhole diorama --sheet classes.png --seed 7\n",
     .options = options,
     .settings_bytes = sizeof(settings),

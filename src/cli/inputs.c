@@ -8,14 +8,23 @@
 
 #define DEMO "demo:images"
 
+/* A folder of `keyhole diorama` means its pictures: its label maps are images too. */
+static kh_status expand_folder(const char *operand, char **out, kh_error *err) {
+    char *pictures = kh_path_join(operand, "images/scenes");
+    char *index = kh_path_join(operand, "index.csv");
+    const bool is_set = pictures && index && kh_is_directory(pictures) && kh_file_exists(index);
+    *out = is_set ? pictures : kh_strdup(operand);
+    if (!is_set) kh_free(pictures);
+    kh_free(index);
+    return *out ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a path");
+}
+
 /* demo:images is the folder of its pictures, rendered on first use; demo:images/fish one class. */
 static kh_status expand(const char *operand, char **out, kh_error *err) {
     char folder[4096];
     const char *rest = operand + strlen(DEMO);
-    if (!kh_starts_with(operand, DEMO) || (*rest != '\0' && *rest != '/')) {
-        *out = kh_strdup(operand);
-        return *out ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a path");
-    }
+    if (!kh_starts_with(operand, DEMO) || (*rest != '\0' && *rest != '/'))
+        return expand_folder(operand, out, err);
     KH_TRY(kh_diorama_demo_images(folder, sizeof folder, err));
     while (*rest == '/')
         rest++;

@@ -9,7 +9,8 @@ typedef struct kh_inputs {
     size_t count;
 } kh_inputs;
 
-/* Everything kh_source_open understands, and demo:images, demo:images/CLASS. Pair: kh_inputs_clear.
+/* Everything kh_source_open understands, demo:images and demo:images/CLASS; the folder of a set of
+ * scenes means its pictures. Pair: kh_inputs_clear.
  */
 kh_status kh_inputs_open(char *const *operands, size_t count, const kh_source_options *options,
                          kh_source **out, kh_error *err);

@@ -20,6 +20,11 @@ grep -rlF "$KH_SOURCE" prefix --include='*.pc' --include='*.cmake' --include='*.
     fail "installed files name the source tree"
 prefix/bin/keyhole --version | grep -q '^keyhole [0-9]' || fail "the installed program does not run"
 
+if [ -e "$KH_SOURCE/demo/model/config.json" ]; then
+    prefix/bin/keyhole info demo | grep -q "^source *$prefix/share/keyhole/demo/model " ||
+        fail "the installed program does not find its demo model"
+fi
+
 library=$(dirname "$(find "$prefix" -name libkeyhole.a)")
 PKG_CONFIG_PATH=$library/pkgconfig
 LD_LIBRARY_PATH=$library

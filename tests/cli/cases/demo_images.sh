@@ -10,3 +10,6 @@ echo status $?
 echo x >file
 KEYHOLE_CACHE=$WORK/file keyhole classify random:test_vit demo:images
 echo status $?
+# the folder of a set means its pictures, not its label maps
+keyhole diorama --count 3 --start 6 --size 32 --out set
+keyhole classify random:test_vit set --truth -k 1 --labels labels.txt | grep -v %
