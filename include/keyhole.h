@@ -10,6 +10,7 @@
 #include "keyhole/io.h"
 #include "keyhole/lens.h"
 #include "keyhole/store.h"
+#include "keyhole/truth.h"
 #include "keyhole/vit.h"
 
 #endif
