@@ -7,7 +7,7 @@ ASAN_OPTIONS=detect_stack_use_after_return=0:strict_string_checks=1:${ASAN_OPTIO
 # fontconfig keeps its caches until the program ends and loses track of some
 LSAN_OPTIONS=suppressions=$PWD/tools/lsan.supp:print_suppressions=0:${LSAN_OPTIONS:-}
 UBSAN_OPTIONS=print_stacktrace=1:${UBSAN_OPTIONS:-}
-TSAN_OPTIONS=halt_on_error=1:${TSAN_OPTIONS:-}
+TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/tools/tsan.supp:${TSAN_OPTIONS:-}
 export ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 # ThreadSanitizer of gcc 11 and 12 cannot place its shadow where addresses are drawn from too wide a range
 run=
