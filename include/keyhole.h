@@ -2,6 +2,7 @@
 #ifndef KEYHOLE_H
 #define KEYHOLE_H
 
+#include "keyhole/atlas.h"
 #include "keyhole/base.h"
 #include "keyhole/compute.h"
 #include "keyhole/diorama.h"

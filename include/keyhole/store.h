@@ -1,4 +1,4 @@
-/* keyhole/store.h: result files: CSV tables, .npy arrays, manifest.json.
+/* keyhole/store.h: result files: CSV and SQLite tables, .npy arrays, manifest.json.
  *
  * Every file is written beside its name and renamed into place only when complete and on the disk,
  * so a reader finds the old file or the whole new one. A full disk is reported and leaves nothing
@@ -64,6 +64,38 @@ KH_API void kh_store_npy_add(kh_npy *npy, const void *data, size_t elements);
 /* KH_E_SHAPE when the elements do not fill the shape exactly. Frees npy either way. */
 KH_API kh_status kh_store_npy_close(kh_npy *npy, kh_error *err);
 KH_API void kh_store_npy_abort(kh_npy *npy);
+
+/* ---- SQLite ------------------------------------------------------------------------------- */
+
+/* Tables being written into one SQLite file. The first failure is kept; calls after it do nothing,
+ * and close reports it. */
+typedef struct kh_db kh_db;
+
+/* Errors: KH_E_IO, KH_E_NOT_FOUND no such folder, KH_E_MEMORY. */
+KH_API kh_status kh_store_db_create(const char *path, kh_db **out, kh_error *err);
+/* Begins a table; rows of the one before are complete. columns: "class:i mean:r name:t" (integer,
+ * real, text). Names are letters, digits and '_'. */
+KH_API void kh_store_db_table(kh_db *db, const char *name, const char *columns);
+/* The cells of a row, in the order of the columns. NaN and a NULL text become NULL. */
+KH_API void kh_store_db_integer(kh_db *db, int64_t value);
+KH_API void kh_store_db_real(kh_db *db, double value);
+KH_API void kh_store_db_text(kh_db *db, const char *text);
+/* Ends the row; one with more or fewer cells than columns is KH_E_SHAPE at close. */
+KH_API void kh_store_db_row(kh_db *db);
+/* Completes the file and renames it into place, or removes what was written. Frees db either way.
+ */
+KH_API kh_status kh_store_db_close(kh_db *db, kh_error *err);
+KH_API void kh_store_db_abort(kh_db *db);
+
+/* Every table by name, its columns and its rows in the order they were written, as bytes that are
+ * the same whenever the contents are: for a digest. false from `see` stops with KH_E_STOPPED. */
+typedef bool (*kh_bytes_fn)(void *user, const void *bytes, size_t count);
+KH_API kh_status kh_store_db_scan(const char *path, kh_bytes_fn see, void *user, kh_error *err);
+
+/* One number: the first cell of the first row of a query with at most one integer parameter (bound
+ * to ?1). KH_E_NOT_FOUND when it has no row. */
+KH_API kh_status kh_store_db_number(const char *path, const char *query, int64_t parameter,
+                                    double *out, kh_error *err);
 
 /* ---- manifest.json ------------------------------------------------------------------------- */
 

@@ -1,0 +1,90 @@
+/* keyhole/atlas.h: one pass over an image set, every key neuron, every lens; results in a run
+ * directory. Bounded memory; stopped, resumed, split and merged without changing a bit.
+ *
+ * What the files and tables mean: docs/run-directory.md. */
+#ifndef KEYHOLE_ATLAS_H
+#define KEYHOLE_ATLAS_H
+
+#include "keyhole/base.h"
+#include "keyhole/compute.h"
+#include "keyhole/io.h"
+#include "keyhole/vit.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kh_atlas_options {
+    const char *out;      /* the run directory; made when absent */
+    const char *lenses;   /* NULL: the default ones; "all"; or names with commas between */
+    size_t batch;         /* images per pass; 8 */
+    size_t shard, shards; /* this process does images [shard n / shards, (shard+1) n / shards) */
+    size_t decode_threads, ahead; /* as kh_loader_options; 0: 2 and 4 batches */
+    size_t exemplars;             /* shown for each neuron; 15 */
+    size_t sample;                /* images in the random baseline; 128 */
+    double quantile;              /* of patches below the dissection threshold; 0.995 */
+    uint64_t seed;
+    double checkpoint_seconds;     /* state goes to the disk this often; 600 */
+    size_t checkpoint_images;      /* and after this many images; 0: never for that reason */
+    bool keep_state;               /* keep shards/ after the tables are written */
+    bool only_merge;               /* images missing from the shards are an error, not work */
+    const char *const *other_runs; /* directories whose shards are merged too */
+    size_t other_run_count;
+    const char *command; /* NULL, or what the manifest says was run */
+    const kh_decode_options *decode;
+    kh_progress_fn progress; /* "images"; false stops, and the run can be resumed */
+    void *progress_user;
+    kh_warn_fn warn;
+    void *warn_user;
+} kh_atlas_options;
+
+KH_API kh_atlas_options kh_atlas_options_default(void);
+
+/* What a call of kh_atlas did. */
+typedef struct kh_atlas_summary {
+    size_t images, done_before, done_now, broken;
+    bool is_complete; /* tables are written */
+    double seconds;   /* of the pass over images */
+} kh_atlas_summary;
+
+/* Does what the run directory lacks: nothing when it is complete; else the images that none of its
+ * shards cover (of this process's share, when shards > 1), and, once all are covered, the tables.
+ * source must be opened with the model's classes.
+ *
+ * Results depend on model, preprocessing, images and options up to `seed` alone: not on threads,
+ * batch, shards, or how often the run was killed. Different instruction sets differ in the last
+ * bits and are not merged. summary may be NULL.
+ *
+ * Errors: KH_E_ARG the directory belongs to another model, preprocessing, image set or lenses
+ * (named); shards that overlap, or gaps with only_merge; KH_E_FORMAT a damaged shard; KH_E_IO;
+ * KH_E_NUMERIC with the image; KH_E_STOPPED. */
+KH_API kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
+                          const kh_atlas_options *options, kh_atlas_summary *summary,
+                          kh_error *err);
+
+/* What it will take. */
+typedef struct kh_atlas_estimate {
+    size_t images;
+    double gflop;          /* of all passes that are missing */
+    uint64_t memory_bytes; /* lenses and the pass, without the model's weights */
+    uint64_t state_bytes;  /* of one shard on disk */
+    uint64_t disk_bytes;   /* tables and arrays at the end */
+} kh_atlas_estimate;
+KH_API kh_status kh_atlas_plan(kh_ctx *ctx, const kh_model *model, const kh_source *source,
+                               const kh_atlas_options *options, kh_atlas_estimate *out,
+                               kh_error *err);
+
+/* sha256 over all tables and arrays of a complete run in a canonical order. */
+KH_API kh_status kh_atlas_digest(const char *run, char out[65], kh_error *err);
+
+/* What a run directory has and lacks. */
+typedef struct kh_atlas_status {
+    bool is_complete;
+    size_t images, covered, broken, shards;
+} kh_atlas_status;
+KH_API kh_status kh_atlas_look(const char *run, kh_atlas_status *out, kh_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

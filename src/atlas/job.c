@@ -1,0 +1,204 @@
+/* What a run is made of: its lenses, and the facts that decide whether two states belong together.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "atlas/job.h"
+
+#include "base/alloc.h"
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+kh_status kh_atlas_path(char out[KH_ATLAS_PATH], kh_error *err, const char *folder,
+                        const char *format, ...) {
+    const int head = snprintf(out, KH_ATLAS_PATH, "%s/", folder);
+    if (head >= 0 && head < KH_ATLAS_PATH) {
+        va_list args;
+        va_start(args, format);
+        const int tail = vsnprintf(out + head, KH_ATLAS_PATH - (size_t)head, format, args);
+        va_end(args);
+        if (tail >= 0 && tail < KH_ATLAS_PATH - head) return KH_OK;
+    }
+    return kh_fail(err, KH_E_LIMIT, "the run directory's path is too long");
+}
+
+/* ---- lenses -------------------------------------------------------------------------------- */
+
+static kh_status add_lens(kh_atlas_job *job, const kh_lens_kind *kind, bool was_asked_for,
+                          kh_error *err) {
+    const char *why_not = kind->refuses ? kind->refuses(&job->setup) : NULL;
+    if (why_not && was_asked_for)
+        return kh_fail(err, KH_E_UNSUPPORTED, "lens '%s': %s", kind->name, why_not);
+    if (why_not) {
+        char text[300];
+        (void)snprintf(text, sizeof text, "lens '%s' is left out: %s", kind->name, why_not);
+        if (job->options->warn) job->options->warn(job->options->warn_user, text);
+        return KH_OK;
+    }
+    job->kinds[job->lens_count++] = kind;
+    job->sites |= kind->sites;
+    return KH_OK;
+}
+
+static kh_status list_lenses(kh_text *text, kh_error *err, const char *name) {
+    for (size_t i = 0; kh_lens_kinds[i]; i++)
+        kh_text_addf(text, "%s%s", i ? ", " : "", kh_lens_kinds[i]->name);
+    char shown[KH_SHOWN_BYTES];
+    const kh_status status =
+        kh_fail(err, KH_E_NOT_FOUND, "no lens is called '%s'; there are %s",
+                kh_shown(name, strlen(name), shown, sizeof shown), text->data ? text->data : "");
+    kh_text_clear(text);
+    return status;
+}
+
+/* In the order of the list, whatever the order they were named in. */
+static kh_status choose_lenses(kh_atlas_job *job, kh_error *err) {
+    const char *asked = job->options->lenses;
+    const bool all = asked && strcmp(asked, "all") == 0;
+    char copy[512] = "";
+    bool named[KH_ATLAS_MAX_LENSES] = {false};
+    if (asked && !all) {
+        if (strlen(asked) >= sizeof copy) return kh_fail(err, KH_E_ARG, "too many lens names");
+        memcpy(copy, asked, strlen(asked) + 1);
+        char *rest = NULL;
+        for (char *name = strtok_r(copy, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+            size_t i = 0;
+            while (kh_lens_kinds[i] && strcmp(kh_lens_kinds[i]->name, name) != 0)
+                i++;
+            kh_text text = {0};
+            if (!kh_lens_kinds[i]) return list_lenses(&text, err, name);
+            named[i] = true;
+        }
+    }
+    for (size_t i = 0; kh_lens_kinds[i] && i < KH_ATLAS_MAX_LENSES; i++)
+        if (all || named[i] || (!asked && kh_lens_kinds[i]->is_default))
+            KH_TRY(add_lens(job, kh_lens_kinds[i], named[i], err));
+    if (job->lens_count == 0) return kh_fail(err, KH_E_ARG, "no lens is left");
+    return KH_OK;
+}
+
+/* ---- fingerprint --------------------------------------------------------------------------- */
+
+static json_t *preprocess_json(const kh_preprocess *how) {
+    return json_pack("{s:s, s:I, s:I, s:i, s:i, s:f, s:[fff], s:[fff], s:[bbbb], s:[IIIII], s:f}",
+                     "preset", how->preset, "height", (json_int_t)how->height, "width",
+                     (json_int_t)how->width, "crop", (int)how->crop, "filter", (int)how->filter,
+                     "crop_pct", how->crop_pct, "mean", how->mean[0], how->mean[1], how->mean[2],
+                     "std", how->std[0], how->std[1], how->std[2], "hf", how->do_resize,
+                     how->do_crop, how->do_rescale, how->do_normalize, "hf_sizes",
+                     (json_int_t)how->shortest_edge, (json_int_t)how->resize_height,
+                     (json_int_t)how->resize_width, (json_int_t)how->crop_height,
+                     (json_int_t)how->crop_width, "rescale", how->rescale_factor);
+}
+
+static json_t *fingerprint(const kh_atlas_job *job, const char *set) {
+    const kh_atlas_options *o = job->options;
+    const kh_model_info *info = job->info;
+    const kh_decode_options plain = {0}, *d = o->decode ? o->decode : &plain;
+    json_t *lenses = json_array();
+    for (size_t i = 0; i < job->lens_count; i++)
+        json_array_append_new(
+            lenses, json_pack("[s, i]", job->kinds[i]->name, (int)job->kinds[i]->version));
+    return json_pack("{s:{s:s, s:s, s:s, s:s, s:I, s:I}, s:o, s:{s:I, s:s}, s:o, "
+                     "s:{s:I, s:I, s:f, s:I, s:b, s:b}, s:{s:s, s:s}}",
+                     "model", "weights", info->sha256[0] ? info->sha256 : info->source,
+                     "architecture", info->architecture, "activation", info->activation, "tag",
+                     info->tag, "height", (json_int_t)info->image_height, "width",
+                     (json_int_t)info->image_width, "preprocess",
+                     preprocess_json(&info->preprocess), "image_set", "images",
+                     (json_int_t)kh_source_count(job->source), "sha256", set, "lenses", lenses,
+                     "settings", "exemplars", (json_int_t)o->exemplars, "sample",
+                     (json_int_t)o->sample, "quantile", o->quantile, "seed", (json_int_t)o->seed,
+                     "exif_rotate", d->exif_rotate, "gray16_scale", d->gray16_scale, "arithmetic",
+                     "device", kh_ctx_device(job->ctx), "isa", kh_ctx_isa(job->ctx));
+}
+
+/* ---- the job ------------------------------------------------------------------------------- */
+
+static kh_status check(const kh_atlas_options *o, kh_error *err) {
+    if (!o->out || !o->out[0]) return kh_fail(err, KH_E_ARG, "an atlas needs an output directory");
+    if (o->batch == 0 || o->batch > 4096)
+        return kh_fail(err, KH_E_ARG, "batches of %zu images; 1 to 4096 are possible", o->batch);
+    if (o->shards == 0 || o->shard >= o->shards)
+        return kh_fail(err, KH_E_ARG, "shard %zu of %zu: shards are 0 to %zu", o->shard, o->shards,
+                       o->shards ? o->shards - 1 : 0);
+    if (!(o->quantile > 0 && o->quantile < 1))
+        return kh_fail(err, KH_E_ARG, "quantile %g; it lies between 0 and 1", o->quantile);
+    if (o->exemplars == 0 || o->exemplars > 1000 || o->sample > 100000)
+        return kh_fail(err, KH_E_ARG, "1 to 1000 exemplars and at most 100000 sampled images");
+    return KH_OK;
+}
+
+static kh_status rank(kh_atlas_job *job, kh_error *err) {
+    kh_rank_options options = kh_rank_options_default();
+    kh_error why = {KH_OK, ""};
+    if (job->info->classes == 0) return KH_OK;
+    if (options.k > job->info->neurons) options.k = job->info->neurons;
+    const kh_status status = kh_lens_rank(job->ctx, job->model, &options, &job->ranking, &why);
+    job->has_ranking = status == KH_OK;
+    if (!status || status == KH_E_UNSUPPORTED) return KH_OK;
+    return kh_fail(err, status, "%s", why.text);
+}
+
+kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *model,
+                            const kh_source *source, const kh_atlas_options *options,
+                            kh_error *err) {
+    const kh_model_info *info = kh_model_get_info(model);
+    *job = (kh_atlas_job){
+        .ctx = ctx, .model = model, .info = info, .source = source, .options = options};
+    char set[65];
+    KH_TRY(check(options, err));
+    KH_TRY(rank(job, err));
+    job->setup = (kh_lens_setup){.ctx = ctx,
+                                 .model = model,
+                                 .info = info,
+                                 .source = source,
+                                 .ranking = job->has_ranking ? &job->ranking : NULL,
+                                 .images = kh_source_count(source),
+                                 .patches = info->tokens - info->prefix_tokens,
+                                 .units = info->blocks * info->neurons,
+                                 .exemplars = options->exemplars,
+                                 .sample = options->sample,
+                                 .seed = options->seed,
+                                 .quantile = options->quantile,
+                                 .warn = options->warn,
+                                 .warn_user = options->warn_user,
+                                 .kinds = job->kinds,
+                                 .states = job->states};
+    kh_status status = choose_lenses(job, err);
+    job->setup.lens_count = job->lens_count;
+    if (!status) status = kh_source_sha256(source, set, err);
+    if (!status && !(job->head.fingerprint = fingerprint(job, set)))
+        status = kh_fail(err, KH_E_MEMORY, "no memory to describe the run");
+    if (status) kh_atlas_job_clear(job);
+    return status;
+}
+
+static void free_states(kh_atlas_job *job) {
+    for (size_t i = 0; i < job->lens_count; i++) {
+        job->kinds[i]->free(job->states[i]);
+        job->states[i] = NULL;
+    }
+}
+
+void kh_atlas_job_clear(kh_atlas_job *job) {
+    free_states(job);
+    kh_ranking_clear(&job->ranking);
+    kh_state_head_clear(&job->head);
+    job->lens_count = 0;
+}
+
+kh_status kh_atlas_begin(kh_atlas_job *job, kh_error *err) {
+    free_states(job);
+    for (size_t i = 0; i < job->lens_count; i++)
+        KH_TRY(kh_lens_begin(job->kinds[i], &job->setup, &job->states[i], err));
+    return KH_OK;
+}
+
+size_t kh_atlas_pieces(const kh_atlas_job *job, kh_piece *out) {
+    size_t count = 0;
+    for (size_t i = 0; i < job->lens_count; i++)
+        count += job->kinds[i]->pieces(job->states[i], out + count);
+    return count;
+}

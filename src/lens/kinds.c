@@ -1,0 +1,37 @@
+/* The list of lenses, in the order in which they finish. */
+#include "lens/lens.h"
+
+#include <string.h>
+
+const kh_lens_kind *const kh_lens_kinds[] = {
+    &kh_kind_images,     &kh_kind_accuracy,  &kh_kind_units,
+    &kh_kind_class_mean, &kh_kind_exemplars, NULL,
+};
+
+const kh_lens_kind *kh_lens_kind_find(const char *name) {
+    for (size_t i = 0; kh_lens_kinds[i]; i++)
+        if (strcmp(kh_lens_kinds[i]->name, name) == 0) return kh_lens_kinds[i];
+    return NULL;
+}
+
+void *kh_lens_peer(const kh_lens_setup *setup, const kh_lens_kind *kind) {
+    for (size_t i = 0; i < setup->lens_count; i++)
+        if (setup->kinds[i] == kind) return setup->states[i];
+    return NULL;
+}
+
+kh_status kh_lens_begin(const kh_lens_kind *kind, const kh_lens_setup *setup, void **state,
+                        kh_error *err) {
+    kh_piece pieces[KH_LENS_MAX_PIECES];
+    KH_TRY(kind->create(setup, state, err));
+    const size_t count = kind->pieces(*state, pieces);
+    for (size_t i = 0; i < count; i++)
+        kh_piece_reset(&pieces[i]);
+    return KH_OK;
+}
+
+kh_status kh_lens_not_finite(const kh_lens_setup *setup, const char *what, uint64_t id,
+                             kh_error *err) {
+    return kh_fail(err, KH_E_NUMERIC, "%s of image %llu (%s) is not a number that can be summed",
+                   what, (unsigned long long)id, kh_source_get(setup->source, (size_t)id).name);
+}

@@ -1,0 +1,123 @@
+/* lens/lens.h: the seam between a pass over many images and the questions asked of it.
+ *
+ * A lens says which sites it wants, eats batches, and shows its state as flat pieces that merge
+ * exactly (stream.h). Saving, loading, sharding and resuming need nothing else of it. At the end
+ * it turns the state into tables and arrays. One file a lens. */
+#ifndef KH_LENS_LENS_H
+#define KH_LENS_LENS_H
+
+#include "keyhole/lens.h"
+#include "lens/stream.h"
+
+/* What a lens can ask the pass for. All but the two in the middle exist once a block. */
+typedef enum kh_lens_site {
+    KH_SITE_POST,       /* [images, tokens, neurons] memory coefficients */
+    KH_SITE_RESID_POST, /* [images, tokens, dim] */
+    KH_SITE_ATTN_OUT,   /* [images, tokens, dim] */
+    KH_SITE_MLP_OUT,    /* [images, tokens, dim] */
+    KH_SITE_ATTN_CLS,   /* [images, dim] at the class token */
+    KH_SITE_MLP_CLS,    /* [images, dim] at the class token */
+    KH_SITE_EMBED_CLS,  /* [images, dim] the first block's input at the class token; block 0 only */
+    KH_SITE_FINAL_SCALE, /* [images] final norm's denominator at the class token; block 0 only */
+    KH_LENS_SITES
+} kh_lens_site;
+
+/* Reductions over an image's patch tokens, computed once for all lenses: [images, blocks *
+ * neurons]. Each depends on its image alone. */
+typedef struct kh_features {
+    float *cls;     /* at token 0; NULL when the model has no class token */
+    float *mean;    /* summed in double, patches in order */
+    float *squares; /* mean of the squares */
+    float *max;
+    float *min;
+    uint32_t *token; /* patch of the (first) maximum */
+} kh_features;
+
+typedef struct kh_lens_batch {
+    size_t count;
+    const uint64_t *ids;
+    const size_t *truth;     /* KH_NO_CLASS: unknown */
+    const float *images;     /* [count, 3, height, width] */
+    const float *logits;     /* [count, classes]; NULL without a classifier */
+    const size_t *predicted; /* [count] */
+    const kh_features *features;
+    const float *const *site[KH_LENS_SITES]; /* [block]; NULL unless wanted */
+} kh_lens_batch;
+
+struct kh_lens_kind;
+
+/* What every lens may know. Valid as long as the run. */
+typedef struct kh_lens_setup {
+    kh_ctx *ctx;
+    const kh_model *model;
+    const kh_model_info *info;
+    const kh_source *source;
+    const kh_ranking *ranking;     /* `ln`, all classes; NULL without a classifier */
+    size_t images, patches, units; /* units: blocks * neurons */
+    size_t exemplars;              /* shown for each unit */
+    size_t sample;                 /* images in the random baseline */
+    uint64_t seed;
+    double quantile; /* of the dissection threshold */
+    kh_warn_fn warn;
+    void *warn_user;
+    /* the lenses of the run, so that one can read another's state when it finishes */
+    const struct kh_lens_kind *const *kinds;
+    void *const *states;
+    size_t lens_count;
+} kh_lens_setup;
+
+/* Where results go. The first failure is kept by whoever owns `user`; calls after it do nothing. */
+typedef enum kh_out_type { KH_OUT_F32, KH_OUT_I32, KH_OUT_I64 } kh_out_type;
+typedef struct kh_lens_out {
+    void *user;
+    /* columns: "class:i block:i mean:r name:t" (integer, real, text); rows follow. Real NaN is NULL
+     */
+    void (*table)(void *user, const char *name, const char *columns);
+    void (*integer)(void *user, int64_t value);
+    void (*real)(void *user, double value);
+    void (*text)(void *user, const char *value); /* NULL: none */
+    void (*row)(void *user);
+    void (*array)(void *user, const char *name, kh_out_type type, const size_t *shape, size_t rank,
+                  const void *data, const char *meaning);
+} kh_lens_out;
+
+enum { KH_LENS_MAX_PIECES = 24 };
+
+typedef struct kh_lens_kind {
+    const char *name;
+    unsigned version; /* changes when a state can no longer be merged with an older one */
+    unsigned sites;   /* 1u << kh_lens_site ... */
+    bool is_default;
+    /* NULL when this model can be looked at; else why not (the lens is left out) */
+    const char *(*refuses)(const kh_lens_setup *setup);
+    kh_status (*create)(const kh_lens_setup *setup, void **state, kh_error *err);
+    void (*free)(void *state);
+    /* Fills `pieces`, returns how many. Always the same ones for one setup. */
+    size_t (*pieces)(void *state, kh_piece *pieces);
+    kh_status (*consume)(void *state, const kh_lens_batch *batch, kh_error *err);
+    kh_status (*finish)(void *state, const kh_lens_out *out, kh_error *err);
+} kh_lens_kind;
+
+/* Every lens, NULL after the last. */
+extern const kh_lens_kind *const kh_lens_kinds[];
+const kh_lens_kind *kh_lens_kind_find(const char *name);
+/* The state of another lens of the run, or NULL when it is not part of it. */
+void *kh_lens_peer(const kh_lens_setup *setup, const kh_lens_kind *kind);
+
+/* A fresh state: create and every piece neutral. */
+kh_status kh_lens_begin(const kh_lens_kind *kind, const kh_lens_setup *setup, void **state,
+                        kh_error *err);
+
+/* The message for a value no sum can take. */
+kh_status kh_lens_not_finite(const kh_lens_setup *setup, const char *what, uint64_t id,
+                             kh_error *err);
+
+/* ln of the class's own best neuron in a block, by rank. */
+static inline size_t kh_ranking_unit(const kh_ranking *r, size_t block, size_t rank, size_t c) {
+    return (size_t)r->block_index[(block * r->k + rank) * r->classes + c];
+}
+
+extern const kh_lens_kind kh_kind_images, kh_kind_accuracy, kh_kind_units, kh_kind_class_mean,
+    kh_kind_exemplars;
+
+#endif

@@ -1,0 +1,182 @@
+/* Lens "units": how every key neuron's coefficients are distributed over all patches: thresholds
+ * of Network Dissection, moments, density. */
+#include "lens/lens_units.h"
+#include "lens/lens.h"
+
+#include "base/alloc.h"
+#include "compute/backend.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Neurons one task counts: their sketches stay in the second-level cache. */
+enum { TILE = 32 };
+
+typedef struct state {
+    const kh_lens_setup *setup;
+    uint64_t images;
+    uint32_t *bins;         /* [units, KH_SKETCH_BINS] */
+    int64_t *sum, *squares; /* [units] over images of the means over patches */
+    float *max, *min;       /* [units] */
+} state;
+
+static void free_state(void *at) {
+    state *s = at;
+    if (!s) return;
+    kh_free(s->bins);
+    kh_free(s->sum);
+    kh_free(s->squares);
+    kh_free(s->max);
+    kh_free(s->min);
+    kh_free(s);
+}
+
+static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
+    *out = NULL;
+    if ((double)setup->images * (double)setup->patches >= 0x1p32)
+        return kh_fail(err, KH_E_LIMIT, "%zu images of %zu patches are more than a sketch counts",
+                       setup->images, setup->patches);
+    state *s = kh_calloc(1, sizeof *s);
+    if (s) {
+        s->setup = setup;
+        s->bins = kh_calloc(setup->units * KH_SKETCH_BINS, sizeof *s->bins);
+        s->sum = kh_calloc(setup->units, sizeof *s->sum);
+        s->squares = kh_calloc(setup->units, sizeof *s->squares);
+        s->max = kh_calloc(setup->units, sizeof *s->max);
+        s->min = kh_calloc(setup->units, sizeof *s->min);
+    }
+    *out = s;
+    if (s && s->bins && s->sum && s->squares && s->max && s->min) return KH_OK;
+    free_state(s);
+    return kh_fail(err, KH_E_MEMORY, "no memory for the sketches of %zu neurons (%.0f MB)",
+                   setup->units, (double)(setup->units * KH_SKETCH_BINS) * 4e-6);
+}
+
+static size_t pieces(void *at, kh_piece *p) {
+    state *s = at;
+    const size_t u = s->setup->units;
+    p[0] = (kh_piece){"units.images", KH_PIECE_SUM_U64, &s->images, 1, 0};
+    p[1] = (kh_piece){"units.bins", KH_PIECE_SUM_U32, s->bins, u * KH_SKETCH_BINS, 0};
+    p[2] = (kh_piece){"units.sum", KH_PIECE_SUM_I64, s->sum, u, 0};
+    p[3] = (kh_piece){"units.squares", KH_PIECE_SUM_I64, s->squares, u, 0};
+    p[4] = (kh_piece){"units.max", KH_PIECE_MAX_F32, s->max, u, 0};
+    p[5] = (kh_piece){"units.min", KH_PIECE_MIN_F32, s->min, u, 0};
+    return 6;
+}
+
+/* ---- counting ------------------------------------------------------------------------------ */
+
+typedef struct job {
+    state *s;
+    const kh_lens_batch *batch;
+    size_t tiles; /* of a block */
+} job;
+
+static void count_tile(void *arg, size_t task, size_t worker) {
+    const job *j = arg;
+    const kh_model_info *info = j->s->setup->info;
+    const size_t block = task / j->tiles, first = task % j->tiles * TILE, neurons = info->neurons;
+    const size_t width = neurons - first < TILE ? neurons - first : TILE;
+    uint32_t *bins = j->s->bins + (block * neurons + first) * KH_SKETCH_BINS;
+    (void)worker;
+    for (size_t i = 0; i < j->batch->count; i++) {
+        const float *row = j->batch->site[KH_SITE_POST][block] +
+                           (i * info->tokens + info->prefix_tokens) * neurons + first;
+        for (size_t t = 0; t < j->s->setup->patches; t++, row += neurons) {
+            int32_t bits[TILE];
+            memcpy(bits, row, width * sizeof *bits);
+            for (size_t n = 0; n < width; n++) /* most coefficients are small or negative */
+                if (bits[n] >= KH_SKETCH_LOW_BITS)
+                    bins[n * KH_SKETCH_BINS + kh_sketch_bin_of_bits(bits[n])]++;
+        }
+    }
+}
+
+static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
+    state *s = at;
+    const kh_model_info *info = s->setup->info;
+    job j = {.s = s, .batch = batch, .tiles = (info->neurons + TILE - 1) / TILE};
+    kh_pool_run(kh_ctx_pool(s->setup->ctx), info->blocks * j.tiles, count_tile, &j);
+    s->images += batch->count;
+    const size_t units = s->setup->units;
+    for (size_t i = 0; i < batch->count; i++) {
+        const kh_features *f = batch->features;
+        for (size_t u = 0, k = i * units; u < units; u++, k++) {
+            if (!kh_fix_add(&s->sum[u], (double)f->mean[k]) ||
+                !kh_fix_add(&s->squares[u], (double)f->squares[k]))
+                return kh_lens_not_finite(s->setup, "a memory coefficient", batch->ids[i], err);
+            if (f->max[k] > s->max[u]) s->max[u] = f->max[k];
+            if (f->min[k] < s->min[u]) s->min[u] = f->min[k];
+        }
+    }
+    return KH_OK;
+}
+
+/* ---- results ------------------------------------------------------------------------------- */
+
+/* Bin 0 was not counted one by one: it is what the others leave. */
+static void complete(state *s) {
+    for (size_t u = 0; u < s->setup->units; u++) {
+        uint32_t *bins = s->bins + u * KH_SKETCH_BINS;
+        uint64_t counted = 0;
+        for (size_t b = 1; b < KH_SKETCH_BINS; b++)
+            counted += bins[b];
+        bins[0] = (uint32_t)(s->images * s->setup->patches - counted);
+    }
+}
+
+static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
+    state *s = at;
+    const kh_model_info *info = s->setup->info;
+    const size_t units = s->setup->units, shape[2] = {info->blocks, info->neurons};
+    float *threshold = kh_alloc_floats(2 * units);
+    if (!threshold) return kh_fail(err, KH_E_MEMORY, "no memory for thresholds");
+    complete(s);
+    out->table(out->user, "neurons",
+               "block:i neuron:i n:i mean:r std:r min:r max:r density:r threshold:r is_low:i "
+               "threshold_99:r");
+    for (size_t u = 0; u < units; u++) {
+        const uint32_t *bins = s->bins + u * KH_SKETCH_BINS;
+        const double n = (double)(s->images * s->setup->patches);
+        bool is_low, is_low_99;
+        const double t = kh_sketch_quantile(bins, s->setup->quantile, s->max[u], &is_low);
+        const double t99 = kh_sketch_quantile(bins, 0.99, s->max[u], &is_low_99);
+        threshold[u] = (float)t;
+        threshold[units + u] = (float)t99;
+        out->integer(out->user, (int64_t)(u / info->neurons));
+        out->integer(out->user, (int64_t)(u % info->neurons));
+        out->integer(out->user, (int64_t)(s->images * s->setup->patches));
+        out->real(out->user, kh_fix_mean(s->sum[u], s->images));
+        out->real(out->user, sqrt(kh_fix_variance(s->sum[u], s->squares[u], s->images)));
+        out->real(out->user, s->images ? (double)s->min[u] : (double)NAN);
+        out->real(out->user, s->images ? (double)s->max[u] : (double)NAN);
+        out->real(out->user, s->images ? (n - (double)bins[0]) / n : (double)NAN);
+        out->real(out->user, t);
+        out->integer(out->user, is_low);
+        out->real(out->user, t99);
+        out->row(out->user);
+    }
+    out->array(out->user, "thresholds", KH_OUT_F32, shape, 2, threshold,
+               "coefficient exceeded by the dissection share of patches, by block and neuron");
+    out->array(out->user, "thresholds_99", KH_OUT_F32, shape, 2, threshold + units,
+               "0.99 quantile over patches, by block and neuron");
+    kh_free(threshold);
+    return KH_OK;
+}
+
+double kh_lens_unit_mean(const void *at, size_t unit) {
+    const state *s = at;
+    return kh_fix_mean(s->sum[unit], s->images);
+}
+
+const kh_lens_kind kh_kind_units = {
+    .name = "units",
+    .version = 1,
+    .sites = 1u << KH_SITE_POST,
+    .is_default = true,
+    .create = create,
+    .free = free_state,
+    .pieces = pieces,
+    .consume = consume,
+    .finish = finish,
+};

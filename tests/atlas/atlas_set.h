@@ -1,0 +1,28 @@
+/* atlas/atlas_set.h: a small labelled image set and runs over it. */
+#ifndef KH_TEST_ATLAS_SET_H
+#define KH_TEST_ATLAS_SET_H
+
+#include "support/kh_test.h"
+
+#include "keyhole.h"
+
+enum { ATLAS_SET_IMAGES = 29, ATLAS_SET_BROKEN = 2 };
+
+/* Class folders with 29 small pictures, two of them broken; removed at exit. */
+const char *atlas_set_folder(void);
+
+typedef struct atlas_world {
+    kh_ctx *ctx;
+    kh_model *model;
+    kh_source *source;
+} atlas_world;
+
+void atlas_world_open(atlas_world *w, const char *model, const char *folder, size_t threads);
+void atlas_world_close(atlas_world *w);
+
+/* Options with the directory and a small sample. */
+kh_atlas_options atlas_options(const char *out);
+/* Runs to the end and gives the digest. */
+void atlas_digest_of(const atlas_world *w, const kh_atlas_options *options, char digest[65]);
+
+#endif

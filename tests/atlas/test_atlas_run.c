@@ -1,0 +1,215 @@
+/* A run's results do not depend on how it was carried out. */
+#define _POSIX_C_SOURCE 200809L
+#include "atlas/atlas_set.h"
+
+#include "base/rng.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MODEL "random:test_vit@3"
+
+static const char *set_folder;
+static char expected[65];
+
+static int make_expected(void **state) {
+    (void)state;
+    static char folder[4096];
+    atlas_world w;
+    (void)snprintf(folder, sizeof folder, "%s", atlas_set_folder());
+    set_folder = folder;
+    atlas_world_open(&w, MODEL, set_folder, 1);
+    const kh_atlas_options options = atlas_options(kh_test_folder("first"));
+    atlas_digest_of(&w, &options, expected);
+    atlas_world_close(&w);
+    return 0;
+}
+
+static void threads_and_batches_change_nothing(void **state) {
+    (void)state;
+    static const size_t batches[] = {1, 7, 32};
+    for (size_t threads = 1; threads < 4; threads++)
+        for (size_t i = 0; i < 3; i++) {
+            atlas_world w;
+            char digest[65];
+            atlas_world_open(&w, MODEL, set_folder, threads);
+            kh_atlas_options options = atlas_options(kh_test_folder("batch"));
+            options.batch = batches[i];
+            options.decode_threads = 1 + i;
+            atlas_digest_of(&w, &options, digest);
+            assert_string_equal(digest, expected);
+            atlas_world_close(&w);
+        }
+}
+
+static void shards_in_any_order_change_nothing(void **state) {
+    (void)state;
+    for (size_t shards = 1; shards < 5; shards++) {
+        atlas_world w;
+        char digest[65], out[4096];
+        kh_error err = {0};
+        kh_atlas_summary summary;
+        (void)snprintf(out, sizeof out, "%s", kh_test_folder("shards"));
+        atlas_world_open(&w, MODEL, set_folder, 2);
+        kh_atlas_options options = atlas_options(out);
+        options.shards = shards;
+        for (size_t i = 0; i < shards && shards > 1; i++) {
+            options.shard = (i * 2 + 1) % shards == i ? i : shards - 1 - i;
+            options.batch = 1 + i;
+            kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, &summary, &err));
+            assert_false(summary.is_complete);
+        }
+        for (size_t i = 0; i < shards && shards > 1; i++) { /* whoever was left out above */
+            options.shard = i;
+            kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, &summary, &err));
+        }
+        options.shard = 0;
+        options.shards = 1;
+        options.only_merge = shards > 1;
+        atlas_digest_of(&w, &options, digest);
+        assert_string_equal(digest, expected);
+        atlas_world_close(&w);
+    }
+}
+
+static void shards_of_other_directories_are_merged(void **state) {
+    (void)state;
+    atlas_world w;
+    char digest[65], a[4096], b[4096], c[4096];
+    kh_error err = {0};
+    (void)snprintf(a, sizeof a, "%s", kh_test_folder("a"));
+    (void)snprintf(b, sizeof b, "%s", kh_test_folder("b"));
+    (void)snprintf(c, sizeof c, "%s", kh_test_folder("c"));
+    atlas_world_open(&w, MODEL, set_folder, 2);
+    kh_atlas_options options = atlas_options(a);
+    options.shards = 2;
+    kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, NULL, &err));
+    options.out = b;
+    options.shard = 1;
+    kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, NULL, &err));
+    const char *others[] = {b, a};
+    options = atlas_options(c);
+    options.other_runs = others;
+    options.other_run_count = 2;
+    options.only_merge = true;
+    atlas_digest_of(&w, &options, digest);
+    assert_string_equal(digest, expected);
+    atlas_world_close(&w);
+}
+
+typedef struct stopper {
+    uint64_t after, seen;
+} stopper;
+
+static bool stop_after(void *user, const char *what, uint64_t done, uint64_t total) {
+    stopper *s = user;
+    (void)what;
+    (void)total;
+    s->seen = done;
+    return done < s->after;
+}
+
+static void a_stopped_run_goes_on_where_it_was(void **state) {
+    (void)state;
+    atlas_world w;
+    char digest[65];
+    kh_error err = {0};
+    kh_atlas_summary summary;
+    atlas_world_open(&w, MODEL, set_folder, 2);
+    stopper stop = {.after = 4};
+    kh_atlas_options options = atlas_options(kh_test_folder("stopped"));
+    options.batch = 3;
+    options.progress = stop_after;
+    options.progress_user = &stop;
+    size_t calls = 0;
+    while (kh_atlas(w.ctx, w.model, w.source, &options, &summary, &err) == KH_E_STOPPED) {
+        assert_false(summary.is_complete);
+        stop.after = stop.seen + 5;
+        assert_true(++calls < 20);
+    }
+    assert_true(calls >= 3);
+    assert_true(summary.is_complete);
+    kh_assert_ok(kh_atlas_digest(options.out, digest, &err));
+    assert_string_equal(digest, expected);
+    /* the same command again does nothing */
+    kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, &summary, &err));
+    assert_int_equal(summary.done_before, ATLAS_SET_IMAGES);
+    assert_int_equal(summary.done_now, 0);
+    atlas_world_close(&w);
+}
+
+/* In the child: no thread of ours lives in the parent at this moment. */
+static void run_in_child(const char *out) {
+    atlas_world w;
+    kh_error err = {0};
+    atlas_world_open(&w, MODEL, set_folder, 2);
+    kh_atlas_options options = atlas_options(out);
+    options.batch = 2;
+    options.checkpoint_images = 2;
+    _exit(kh_atlas(w.ctx, w.model, w.source, &options, NULL, &err) == KH_OK ? 0 : 1);
+}
+
+static void a_killed_run_goes_on_where_it_was(void **state) {
+    (void)state;
+    char out[4096], digest[65];
+    kh_error err = {0};
+    (void)snprintf(out, sizeof out, "%s", kh_test_folder("killed"));
+    kh_rng rng = kh_rng_make((uint64_t)getpid(), 2); /* another moment every time */
+    size_t killed = 0;
+    for (size_t tries = 0; tries < 60; tries++) {
+        (void)fflush(NULL);
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) run_in_child(out);
+        const bool lets_it_end = killed >= 5;
+        if (!lets_it_end) {
+            const struct timespec wait = {0, (long)(20000000 + kh_rng_below(&rng, 150000000))};
+            (void)nanosleep(&wait, NULL);
+            (void)kill(child, SIGKILL);
+        }
+        int how;
+        assert_int_equal(waitpid(child, &how, 0), child);
+        killed += WIFSIGNALED(how);
+        if (WIFEXITED(how)) {
+            assert_int_equal(WEXITSTATUS(how), 0);
+            break;
+        }
+    }
+    kh_assert_ok(kh_atlas_digest(out, digest, &err));
+    assert_string_equal(digest, expected);
+}
+
+static void broken_images_are_counted_and_listed(void **state) {
+    (void)state;
+    atlas_world w;
+    kh_error err = {0};
+    kh_atlas_summary summary;
+    char path[4096];
+    double number;
+    atlas_world_open(&w, MODEL, set_folder, 2);
+    kh_atlas_options options = atlas_options(kh_test_folder("broken"));
+    kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, &summary, &err));
+    assert_int_equal(summary.broken, ATLAS_SET_BROKEN);
+    (void)snprintf(path, sizeof path, "%s/run.sqlite", options.out);
+    kh_assert_ok(kh_store_db_number(
+        path, "SELECT count(*) FROM broken WHERE name LIKE '%.png' AND reason LIKE '%not a%'", 0,
+        &number, &err));
+    assert_int_equal((int)number, ATLAS_SET_BROKEN);
+    kh_assert_ok(kh_store_db_number(path, "SELECT count(*) FROM images", 0, &number, &err));
+    assert_int_equal((int)number, ATLAS_SET_IMAGES - ATLAS_SET_BROKEN);
+    atlas_world_close(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_killed_run_goes_on_where_it_was),
+        cmocka_unit_test(threads_and_batches_change_nothing),
+        cmocka_unit_test(shards_in_any_order_change_nothing),
+        cmocka_unit_test(shards_of_other_directories_are_merged),
+        cmocka_unit_test(a_stopped_run_goes_on_where_it_was),
+        cmocka_unit_test(broken_images_are_counted_and_listed),
+    };
+    return cmocka_run_group_tests(tests, make_expected, NULL);
+}
