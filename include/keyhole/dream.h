@@ -226,6 +226,31 @@ KH_API kh_status kh_dream_alpha(const kh_dream *dream, size_t image, float *out,
 KH_API kh_status kh_dream_save(const kh_dream *dream, const char *path, kh_error *err);
 KH_API kh_status kh_dream_load(kh_dream *dream, const char *path, kh_error *err);
 
+/* ---- how painted pictures are recognised -------------------------------------------------------
+ */
+
+/* How a picture is shown to a classifier. */
+typedef enum kh_dream_view {
+    KH_VIEW_SQUASH, /* bilinear straight to the input size, as the report did */
+    KH_VIEW_CROP,   /* the checkpoint's own preprocessing */
+    KH_VIEW_RIM     /* as while painting: a grey rim of 12/128, enlarged */
+} kh_dream_view;
+KH_API const char *kh_dream_view_name(kh_dream_view view); /* "squash", "crop", "rim" */
+
+/* A classifier and the memory to ask it about `batch` pictures at once. Belongs to ctx. */
+typedef struct kh_dream_judge kh_dream_judge;
+/* Errors: KH_E_UNSUPPORTED no classifier. */
+KH_API kh_status kh_dream_judge_create(kh_ctx *ctx, const kh_model *model, size_t batch,
+                                       kh_dream_judge **out, kh_error *err);
+KH_API void kh_dream_judge_free(kh_dream_judge *judge);
+/* logits [count, classes]; norm must not be KH_NORM_NONE. */
+KH_API kh_status kh_dream_judge_logits(kh_dream_judge *judge, const kh_image *pictures,
+                                       size_t count, kh_dream_view view, kh_dream_norm norm,
+                                       float *logits, kh_error *err);
+
+/* Wilson's 95 % interval of a share k / n. */
+KH_API void kh_dream_interval(size_t k, size_t n, double *low, double *high);
+
 /* ---- magnitudes ------------------------------------------------------------------------------ */
 
 /* Mean magnitude spectrum of images in the decorrelated space MaCo paints in: each image is shrunk

@@ -38,6 +38,13 @@ KH_API kh_status kh_image_read(const char *path, const kh_decode_options *option
 /* Writes an RGB PNG; the file appears whole or not at all. Errors: KH_E_ARG an empty image,
  * KH_E_IO, KH_E_MEMORY. */
 KH_API kh_status kh_image_write(const char *path, const kh_image *image, kh_error *err);
+/* Writes an animated PNG (the first frame is what other programs show), repeating for ever; frames
+ * have one size. Errors: as above, and KH_E_ARG no frames or different sizes. */
+KH_API kh_status kh_image_write_frames(const char *path, const kh_image *frames, size_t count,
+                                       unsigned delay_ms, kh_error *err);
+/* Writes an RGBA PNG; alpha [height, width]. */
+KH_API kh_status kh_image_write_alpha(const char *path, const kh_image *image, const uint8_t *alpha,
+                                      kh_error *err);
 
 /* ---- preprocessing --------------------------------------------------------------------------- */
 
