@@ -19,9 +19,12 @@ heatmap)
     echo "$said" | grep -q '@@' || fail "the brightest patch is missing"
     said=$("$program" random:test_vit no-such-picture.jpg 2>&1) && fail "reads a missing picture"
     ;;
-paint_scene)
-    said=$("$program" scene.png 2>&1 && "$program" scene.png 64 2>&1) || fail "fails"
+render_scene)
+    said=$("$program" scene.png 6 64 2>&1) || fail "fails"
     [ "$(head -c 4 scene.png | tail -c 3)" = PNG ] || fail "no PNG"
+    echo "$said" | grep -qE '^fish before [a-z]+, [0-9]+ % visible$' || fail "scene 6 is no fish"
+    echo "$said" | grep -qE '^ *[0-9]+ pixels  [a-z ]*fish body$' || fail "the fish has no body"
+    said=$("$program" scene.png 6 8 2>&1) && fail "renders at 8 pixels"
     said=$("$program" /no/such/folder/scene.png 2>&1) && fail "writes into a folder that is not there"
     ;;
 esac
