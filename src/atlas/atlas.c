@@ -93,7 +93,8 @@ static kh_status do_missing(run *r, kh_error *err) {
         r->summary.done_now += (size_t)(gap.end - gap.first);
         did_any = true;
     }
-    r->summary.seconds = seconds_now() - start;
+    r->summary.seconds =
+        seconds_now() - start; /* of the pass; saving once more is not part of it */
     if (!status && did_any) status = save(r, err);
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "compute/backend.h"
+#include "lens/clones.h"
 
 #include <math.h>
 #include <string.h>
@@ -46,7 +47,7 @@ typedef struct sums {
 } sums;
 
 /* One patch more. */
-static void add_row(sums *s, const float *row, uint32_t token) {
+static inline void add_row(sums *s, const float *row, uint32_t token) {
     for (size_t n = 0; n < TILE; n++) {
         const double v = (double)row[n];
         s->sum[n] += v;
@@ -67,7 +68,7 @@ typedef struct job {
     size_t images, tiles;
 } job;
 
-static void reduce_tile(void *arg, size_t task, size_t worker) {
+KH_CLONES static void reduce_tile(void *arg, size_t task, size_t worker) {
     const job *j = arg;
     const kh_model_info *info = j->info;
     const size_t neurons = info->neurons, prefix = info->prefix_tokens;

@@ -83,6 +83,13 @@ typedef struct kh_lens_out {
 
 enum { KH_LENS_MAX_PIECES = 24 };
 
+/* What a lens will write, for an estimate. */
+typedef struct kh_lens_size {
+    uint64_t rows, cells; /* of its tables */
+    uint64_t text_bytes;  /* in text cells */
+    uint64_t array_bytes;
+} kh_lens_size;
+
 typedef struct kh_lens_kind {
     const char *name;
     unsigned version; /* changes when a state can no longer be merged with an older one */
@@ -96,6 +103,7 @@ typedef struct kh_lens_kind {
     size_t (*pieces)(void *state, kh_piece *pieces);
     kh_status (*consume)(void *state, const kh_lens_batch *batch, kh_error *err);
     kh_status (*finish)(void *state, const kh_lens_out *out, kh_error *err);
+    void (*size)(const kh_lens_setup *setup, kh_lens_size *size); /* adds to it; NULL: little */
 } kh_lens_kind;
 
 /* Every lens, NULL after the last. */

@@ -209,6 +209,13 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     return status;
 }
 
+static void size(const kh_lens_setup *setup, kh_lens_size *out) {
+    const uint64_t cells = setup->info->classes * setup->info->blocks;
+    out->rows += (2 + SHOWN) * cells;
+    out->cells += (11 + 5 + 6 * SHOWN) * cells;
+    out->array_bytes += 4 * setup->info->classes * setup->units;
+}
+
 const kh_lens_kind kh_kind_class_mean = {
     .name = "class_mean",
     .version = 1,
@@ -219,4 +226,5 @@ const kh_lens_kind kh_kind_class_mean = {
     .pieces = pieces,
     .consume = consume,
     .finish = finish,
+    .size = size,
 };

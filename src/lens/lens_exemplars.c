@@ -192,6 +192,13 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     return status;
 }
 
+static void size(const kh_lens_setup *setup, kh_lens_size *out) {
+    const uint64_t kept = setup->exemplars < setup->images ? setup->exemplars : setup->images;
+    const uint64_t rows = setup->units * (kept + 16 + 1);
+    out->rows += rows;
+    out->cells += 8 * rows;
+}
+
 const kh_lens_kind kh_kind_exemplars = {
     .name = "exemplars",
     .version = 1,
@@ -201,4 +208,5 @@ const kh_lens_kind kh_kind_exemplars = {
     .pieces = pieces,
     .consume = consume,
     .finish = finish,
+    .size = size,
 };

@@ -111,6 +111,12 @@ const uint64_t *kh_lens_fingerprints(const void *at) {
     return ((const state *)at)->fingerprint;
 }
 
+static void size(const kh_lens_setup *setup, kh_lens_size *out) {
+    out->rows += setup->images;
+    out->cells += 8 * setup->images;
+    out->text_bytes += 48 * setup->images; /* a path */
+}
+
 const kh_lens_kind kh_kind_images = {
     .name = "images",
     .version = 1,
@@ -120,4 +126,5 @@ const kh_lens_kind kh_kind_images = {
     .pieces = pieces,
     .consume = consume,
     .finish = finish,
+    .size = size,
 };

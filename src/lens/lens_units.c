@@ -1,6 +1,7 @@
 /* Lens "units": how every key neuron's coefficients are distributed over all patches: thresholds
  * of Network Dissection, moments, density. */
 #include "lens/lens_units.h"
+#include "lens/clones.h"
 #include "lens/lens.h"
 
 #include "base/alloc.h"
@@ -72,22 +73,35 @@ typedef struct job {
     size_t tiles; /* of a block */
 } job;
 
-static void count_tile(void *arg, size_t task, size_t worker) {
+/* Bins of a row of TILE coefficients. Most are small or negative and fall into bin 0: to count them
+ * too is cheaper than to ask. */
+static inline void bins_of_row(const float *row, int32_t *bin) {
+    int32_t bits[TILE];
+    memcpy(bits, row, sizeof bits);
+    for (size_t n = 0; n < TILE; n++) {
+        int32_t above = bits[n] - (KH_SKETCH_LOW_BITS - (1 << KH_SKETCH_SHIFT));
+        above = bits[n] < KH_SKETCH_LOW_BITS ? 0 : above;
+        above >>= KH_SKETCH_SHIFT;
+        bin[n] = above < KH_SKETCH_BINS - 1 ? above : KH_SKETCH_BINS - 1;
+    }
+}
+
+KH_CLONES static void count_tile(void *arg, size_t task, size_t worker) {
     const job *j = arg;
     const kh_model_info *info = j->s->setup->info;
     const size_t block = task / j->tiles, first = task % j->tiles * TILE, neurons = info->neurons;
     const size_t width = neurons - first < TILE ? neurons - first : TILE;
     uint32_t *bins = j->s->bins + (block * neurons + first) * KH_SKETCH_BINS;
+    float padded[TILE] = {0};
+    int32_t bin[TILE];
     (void)worker;
     for (size_t i = 0; i < j->batch->count; i++) {
         const float *row = j->batch->site[KH_SITE_POST][block] +
                            (i * info->tokens + info->prefix_tokens) * neurons + first;
         for (size_t t = 0; t < j->s->setup->patches; t++, row += neurons) {
-            int32_t bits[TILE];
-            memcpy(bits, row, width * sizeof *bits);
-            for (size_t n = 0; n < width; n++) /* most coefficients are small or negative */
-                if (bits[n] >= KH_SKETCH_LOW_BITS)
-                    bins[n * KH_SKETCH_BINS + kh_sketch_bin_of_bits(bits[n])]++;
+            bins_of_row(width < TILE ? memcpy(padded, row, width * sizeof *row) : row, bin);
+            for (size_t n = 0; n < width; n++)
+                bins[n * KH_SKETCH_BINS + (size_t)bin[n]]++;
         }
     }
 }
@@ -114,24 +128,12 @@ static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
 
 /* ---- results ------------------------------------------------------------------------------- */
 
-/* Bin 0 was not counted one by one: it is what the others leave. */
-static void complete(state *s) {
-    for (size_t u = 0; u < s->setup->units; u++) {
-        uint32_t *bins = s->bins + u * KH_SKETCH_BINS;
-        uint64_t counted = 0;
-        for (size_t b = 1; b < KH_SKETCH_BINS; b++)
-            counted += bins[b];
-        bins[0] = (uint32_t)(s->images * s->setup->patches - counted);
-    }
-}
-
 static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     state *s = at;
     const kh_model_info *info = s->setup->info;
     const size_t units = s->setup->units, shape[2] = {info->blocks, info->neurons};
     float *threshold = kh_alloc_floats(2 * units);
     if (!threshold) return kh_fail(err, KH_E_MEMORY, "no memory for thresholds");
-    complete(s);
     out->table(out->user, "neurons",
                "block:i neuron:i n:i mean:r std:r min:r max:r density:r threshold:r is_low:i "
                "threshold_99:r");
@@ -169,6 +171,12 @@ double kh_lens_unit_mean(const void *at, size_t unit) {
     return kh_fix_mean(s->sum[unit], s->images);
 }
 
+static void size(const kh_lens_setup *setup, kh_lens_size *out) {
+    out->rows += setup->units;
+    out->cells += 11 * setup->units;
+    out->array_bytes += 8 * setup->units;
+}
+
 const kh_lens_kind kh_kind_units = {
     .name = "units",
     .version = 1,
@@ -179,4 +187,5 @@ const kh_lens_kind kh_kind_units = {
     .pieces = pieces,
     .consume = consume,
     .finish = finish,
+    .size = size,
 };

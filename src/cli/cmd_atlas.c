@@ -1,0 +1,344 @@
+/* keyhole atlas and keyhole merge: one pass over an image set into a run directory. */
+#define _POSIX_C_SOURCE 200809L
+#include "cli/commands.h"
+#include "cli/images.h"
+#include "cli/session.h"
+
+#include "base/text.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct settings {
+    kh_common common;
+    kh_model_settings model;
+    const char *out, *lenses, *shard, *label_file, *from;
+    size_t batch, exemplars, sample, seed, checkpoint;
+    double quantile;
+    bool keep_state, dry_run, exif_rotate, gray16_scale;
+} settings;
+
+static void defaults(void *at) {
+    settings *s = at;
+    const kh_atlas_options o = kh_atlas_options_default();
+    s->batch = o.batch;
+    s->exemplars = o.exemplars;
+    s->sample = o.sample;
+    s->quantile = o.quantile;
+    s->checkpoint = (size_t)o.checkpoint_seconds;
+}
+
+#define IMAGE_OPTIONS                                                                              \
+    {KH_OPT_TEXT, "out",                                                                           \
+     'o',         offsetof(settings, out),                                                         \
+     "DIR",       "The run directory. The same command again finishes what is missing there."},    \
+        {KH_OPT_TEXT,                                                                              \
+         "label-file",                                                                             \
+         0,                                                                                        \
+         offsetof(settings, label_file),                                                           \
+         "FILE",                                                                                   \
+         "True classes: lines 'name label', or one label a line in the order of the images."},     \
+        {KH_OPT_TEXT, "lenses",                                                                    \
+         0,           offsetof(settings, lenses),                                                  \
+         "NAMES",     "Lenses with commas between, or all. Default: the cheap ones."},             \
+        {KH_OPT_SIZE, "exemplars",                                                                 \
+         0,           offsetof(settings, exemplars),                                               \
+         "K",         "Images listed for each neuron. Default: 15."},                              \
+        {KH_OPT_SIZE, "sample",                                                                    \
+         0,           offsetof(settings, sample),                                                  \
+         "N",         "Images in the random baseline. Default: 128."},                             \
+        {KH_OPT_NUMBER,                                                                            \
+         "quantile",                                                                               \
+         0,                                                                                        \
+         offsetof(settings, quantile),                                                             \
+         "Q",                                                                                      \
+         "Share of patches below a neuron's threshold. Default: 0.995."},                          \
+        {KH_OPT_SIZE, "seed", 0, offsetof(settings, seed), "N", "Of the random sample."}, {        \
+        KH_OPT_FLAG, "keep-state", 0, offsetof(settings, keep_state), NULL,                        \
+            "Keep shards/ when the tables are written."                                            \
+    }
+
+#define DECODE_OPTIONS                                                                             \
+    {KH_OPT_FLAG, "exif-rotate",                                                                   \
+     0,           offsetof(settings, exif_rotate),                                                 \
+     NULL,        "Turn photographs as their EXIF tag says (Pillow and timm do not)."},            \
+    {                                                                                              \
+        KH_OPT_FLAG, "gray16-scale", 0, offsetof(settings, gray16_scale), NULL,                    \
+            "Scale 16-bit grey images instead of saturating them as Pillow does."                  \
+    }
+
+static const kh_option atlas_options[] = {
+    IMAGE_OPTIONS,
+    {KH_OPT_TEXT, "shard", 0, offsetof(settings, shard), "I/N",
+     "Do the I-th of N equal parts (0/4 .. 3/4); keyhole merge joins them."},
+    {KH_OPT_SIZE, "batch", 'b', offsetof(settings, batch), "N",
+     "Images per pass. Results do not depend on it. Default: 8."},
+    {KH_OPT_SIZE, "checkpoint", 0, offsetof(settings, checkpoint), "SECONDS",
+     "State goes to the disk this often. Default: 600."},
+    {KH_OPT_FLAG, "dry-run", 0, offsetof(settings, dry_run), NULL,
+     "Say what it would take, and end."},
+    DECODE_OPTIONS,
+    KH_MODEL_OPTIONS(settings),
+    KH_COMMON_OPTIONS(settings),
+    {0},
+};
+
+static const kh_option merge_options[] = {
+    IMAGE_OPTIONS,
+    {KH_OPT_TEXT, "from", 0, offsetof(settings, from), "DIRS",
+     "Other run directories whose shards belong to this run, with commas between."},
+    DECODE_OPTIONS,
+    KH_MODEL_OPTIONS(settings),
+    KH_COMMON_OPTIONS(settings),
+    {0},
+};
+
+/* ---- stopping ------------------------------------------------------------------------------ */
+
+static volatile sig_atomic_t is_interrupted;
+
+static void interrupt(int number) {
+    is_interrupted = 1;
+    (void)signal(number, SIG_DFL); /* a second time ends at once */
+}
+
+static bool progress(void *user, const char *what, uint64_t done, uint64_t total) {
+    return kh_session_progress(user, what, done, total) && !is_interrupted;
+}
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+static kh_status parse_shard(const char *text, kh_atlas_options *o, kh_error *err) {
+    char first[24];
+    const char *slash = strchr(text, '/');
+    const size_t length = slash ? (size_t)(slash - text) : sizeof first;
+    if (length < sizeof first) {
+        memcpy(first, text, length);
+        first[length] = '\0';
+        if (kh_parse_size(first, &o->shard) && kh_parse_size(slash + 1, &o->shards) &&
+            o->shard < o->shards)
+            return KH_OK;
+    }
+    char shown[KH_SHOWN_BYTES];
+    return kh_fail(err, KH_E_ARG, "--shard '%s': expected I/N with I from 0 to N-1, like 0/4",
+                   kh_shown(text, strlen(text), shown, sizeof shown));
+}
+
+enum { MAX_FROM = 256 };
+
+typedef struct request {
+    kh_atlas_options options;
+    kh_decode_options decode;
+    const char *from[MAX_FROM];
+    char from_text[8192];
+    kh_text command;
+} request;
+
+static kh_status split_from(const char *text, request *q, kh_error *err) {
+    if (strlen(text) >= sizeof q->from_text) return kh_fail(err, KH_E_ARG, "--from is too long");
+    memcpy(q->from_text, text, strlen(text) + 1);
+    char *rest = NULL;
+    for (char *one = strtok_r(q->from_text, ",", &rest); one; one = strtok_r(NULL, ",", &rest)) {
+        if (q->options.other_run_count == MAX_FROM)
+            return kh_fail(err, KH_E_ARG, "--from takes at most %d directories", MAX_FROM);
+        q->from[q->options.other_run_count++] = one;
+    }
+    q->options.other_runs = q->from;
+    return KH_OK;
+}
+
+static kh_status fill_request(const settings *s, bool only_merge, size_t count, char **operands,
+                              kh_session *session, request *q, kh_error *err) {
+    if (!s->out) return kh_fail(err, KH_E_ARG, "--out DIR says where the run lives");
+    q->decode = (kh_decode_options){.exif_rotate = s->exif_rotate,
+                                    .gray16_scale = s->gray16_scale,
+                                    .warn = kh_session_warn,
+                                    .warn_user = session};
+    q->options = (kh_atlas_options){.out = s->out,
+                                    .lenses = s->lenses,
+                                    .batch = only_merge ? 1 : s->batch,
+                                    .shards = 1,
+                                    .exemplars = s->exemplars,
+                                    .sample = s->sample,
+                                    .quantile = s->quantile,
+                                    .seed = s->seed,
+                                    .checkpoint_seconds = (double)s->checkpoint,
+                                    .keep_state = s->keep_state,
+                                    .only_merge = only_merge,
+                                    .decode = &q->decode,
+                                    .progress = progress,
+                                    .progress_user = session,
+                                    .warn = kh_session_warn,
+                                    .warn_user = session};
+    kh_text_add(&q->command, only_merge ? "keyhole merge" : "keyhole atlas");
+    for (size_t i = 0; i < count; i++)
+        kh_text_addf(&q->command, " %s", operands[i]);
+    q->options.command = q->command.data;
+    if (s->shard) KH_TRY(parse_shard(s->shard, &q->options, err));
+    return s->from ? split_from(s->from, q, err) : KH_OK;
+}
+
+/* ---- output -------------------------------------------------------------------------------- */
+
+static double seconds_now(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Of a plain pass over `batch` grey images; lenses add about a tenth. */
+static kh_status seconds_per_image(kh_session *session, size_t batch, double *out, kh_error *err) {
+    const kh_model_info *info = kh_model_get_info(session->model);
+    const kh_pass_spec spec = {.max_batch = batch, .want_logits = info->classes > 0};
+    const size_t floats = batch * 3 * info->image_height * info->image_width;
+    kh_pass *pass = NULL;
+    float *images = calloc(floats, sizeof *images);
+    kh_status status = images ? kh_pass_create(session->ctx, session->model, &spec, &pass, err)
+                              : kh_fail(err, KH_E_MEMORY, "no memory for a batch");
+    double best = 0;
+    for (int i = 0; i < 3 && !status; i++) {
+        const double start = seconds_now();
+        status = kh_pass_run(pass, images, batch, err);
+        const double took = (seconds_now() - start) / (double)batch;
+        if (i == 0 || took < best) best = took;
+    }
+    kh_pass_free(pass);
+    free(images);
+    *out = 1.1 * best;
+    return status;
+}
+
+static kh_status say_estimate(kh_session *session, const kh_source *source,
+                              const kh_atlas_options *o, bool json, kh_error *err) {
+    kh_atlas_estimate e;
+    double each = 0;
+    KH_TRY(kh_atlas_plan(session->ctx, session->model, source, o, &e, err));
+    KH_TRY(seconds_per_image(session, o->batch, &each, err));
+    const double seconds = each * (double)e.images / (double)o->shards;
+    if (json)
+        return kh_print_json(json_pack("{s:I, s:f, s:f, s:I, s:I, s:I}", "images",
+                                       (json_int_t)e.images, "gflop", e.gflop, "seconds", seconds,
+                                       "memory_bytes", (json_int_t)e.memory_bytes, "state_bytes",
+                                       (json_int_t)e.state_bytes, "disk_bytes",
+                                       (json_int_t)e.disk_bytes),
+                             err)
+                   ? KH_OK
+                   : KH_E_MEMORY;
+    printf("%zu images, %.0f TFLOP, about %.0f s%s; %.0f MB of memory beside the weights; on disk "
+           "%.0f MB of results and, while it runs, %.0f MB of state\n",
+           e.images, e.gflop * 1e-3, seconds, o->shards > 1 ? " for this shard" : "",
+           (double)e.memory_bytes * 1e-6, (double)e.disk_bytes * 1e-6,
+           (double)e.state_bytes * 1e-6);
+    return KH_OK;
+}
+
+static kh_status say_summary(const kh_atlas_summary *t, const kh_atlas_options *o, bool json,
+                             kh_error *err) {
+    char digest[65] = "";
+    if (t->is_complete) KH_TRY(kh_atlas_digest(o->out, digest, err));
+    if (json)
+        return kh_print_json(
+                   json_pack("{s:s, s:I, s:I, s:I, s:I, s:b, s:f, s:s}", "run", o->out, "images",
+                             (json_int_t)t->images, "done_before", (json_int_t)t->done_before,
+                             "done_now", (json_int_t)t->done_now, "broken", (json_int_t)t->broken,
+                             "complete", t->is_complete, "seconds", t->seconds, "digest", digest),
+                   err)
+                   ? KH_OK
+                   : KH_E_MEMORY;
+    printf("%zu images: %zu were done, %zu done now", t->images, t->done_before, t->done_now);
+    if (t->seconds > 0 && t->done_now) printf(" (%.3g images/s)", (double)t->done_now / t->seconds);
+    if (t->broken) printf(", %zu could not be read (table broken)", t->broken);
+    if (t->is_complete)
+        printf("\ncomplete: %s, digest %s\n", o->out, digest);
+    else
+        printf("\nthis shard is done; keyhole merge joins it with the others\n");
+    return KH_OK;
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+static kh_status open_source(const settings *s, size_t count, char **operands,
+                             const kh_session *session, kh_source **out, kh_error *err) {
+    const kh_source_options options = {.classes = kh_model_classes(session->model),
+                                       .label_file = s->label_file};
+    return kh_source_open(operands, count, &options, out, err);
+}
+
+static int run_either(const settings *s, bool only_merge, size_t count, char **operands,
+                      kh_error *err) {
+    kh_session session = {0};
+    kh_source *source = NULL;
+    kh_atlas_summary summary = {0};
+    request q = {.command = {0}};
+    kh_status status = fill_request(s, only_merge, count, operands, &session, &q, err);
+    if (status) {
+        kh_text_clear(&q.command);
+        return KH_EXIT_MISUSED;
+    }
+    status = kh_session_open(&session, &s->common, err);
+    if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
+    if (!status) status = open_source(s, count - 1, operands + 1, &session, &source, err);
+    const struct sigaction action = {.sa_handler = interrupt};
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    if (!status && s->dry_run) {
+        status = say_estimate(&session, source, &q.options, s->common.json, err);
+    } else if (!status) {
+        status = kh_atlas(session.ctx, session.model, source, &q.options, &summary, err);
+        if (!status) status = say_summary(&summary, &q.options, s->common.json, err);
+    }
+    kh_text_clear(&q.command);
+    kh_source_free(source);
+    kh_session_close(&session);
+    return status ? KH_EXIT_FAILED : KH_EXIT_DONE;
+}
+
+static int run_atlas(const void *from, size_t count, char **operands, kh_error *err) {
+    return run_either(from, false, count, operands, err);
+}
+
+static int run_merge(const void *from, size_t count, char **operands, kh_error *err) {
+    return run_either(from, true, count, operands, err);
+}
+
+const kh_command kh_cmd_atlas = {
+    .name = "atlas",
+    .summary = "one pass over an image set: every key neuron, every lens, into a run directory",
+    .operands = "MODEL IMAGES...",
+    .description =
+        "IMAGES are folders (by class, or flat), archives (tar, zip; webdataset names too), @FILE"
+        " or - for a list of paths, or single images. True classes come from folder and file"
+        " names, lists, archives or --label-file. Ctrl-C leaves a run that the same command"
+        " finishes; so does kill -9. The results do not depend on threads, batch, shards or"
+        " interruptions, bit for bit: keyhole status RUN --digest shows it.",
+    .examples = "  keyhole atlas MODEL val/ --out run\n"
+                "  keyhole atlas MODEL val/ --out run --shard 0/4   # on each of four machines\n"
+                "  keyhole merge MODEL val/ --out run               # then once\n",
+    .options = atlas_options,
+    .settings_bytes = sizeof(settings),
+    .defaults = defaults,
+    .min_operands = 2,
+    .max_operands = SIZE_MAX,
+    .run = run_atlas,
+};
+
+const kh_command kh_cmd_merge = {
+    .name = "merge",
+    .summary = "join the shards of an atlas into its tables",
+    .operands = "MODEL IMAGES...",
+    .description =
+        "MODEL, IMAGES and options as they were given to keyhole atlas --shard. No image is"
+        " decoded: names and true classes are listed, alignments computed. Shards that overlap,"
+        " are damaged or belong to another run, and images that none covers, are errors.",
+    .examples = "  keyhole merge MODEL val/ --out run\n"
+                "  keyhole merge MODEL val/ --out run --from node1/run,node2/run\n",
+    .options = merge_options,
+    .settings_bytes = sizeof(settings),
+    .defaults = defaults,
+    .min_operands = 2,
+    .max_operands = SIZE_MAX,
+    .run = run_merge,
+};

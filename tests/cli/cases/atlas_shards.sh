@@ -1,0 +1,15 @@
+# a run in one piece and a run in three shards have one digest; a run that is there is not done again
+images="$DATA/golden/images"
+printf '%s\n' "$images"/rgb_4*.jpg "$images"/gray*.png "$images"/restart.jpg > list
+keyhole atlas random:test_vit @list --out whole -q | sed 's/ (.*images.s)//; s/digest .*/digest/'
+for i in 2 0 1; do keyhole atlas random:test_vit @list --out parts --shard $i/3 -q --batch $((i + 1)) --threads 1 >/dev/null; done
+keyhole status parts
+keyhole status parts --digest; echo "status $?"
+keyhole merge random:test_vit @list --out parts -q | sed 's/ (.*images.s)//; s/digest .*/digest/'
+[ "$(keyhole status whole --digest)" = "$(keyhole status parts --digest)" ] && echo "one digest"
+keyhole atlas random:test_vit @list --out parts -q | head -n 1
+keyhole status parts
+keyhole atlas random:test_vit@2 @list --out parts -q; echo "status $?"
+keyhole atlas random:test_vit @list --out other --shard 3/3; echo "status $?"
+keyhole atlas random:test_vit @list -q; echo "status $?"
+ls whole
