@@ -1,0 +1,242 @@
+/* What a run of `dream` leaves: one log of all dreams, contact sheets, strips, the manifest. */
+#include "cli/dream.h"
+#include "cli/outdir.h"
+
+#include "base/alloc.h"
+#include "base/file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PER_SHEET = 100 };
+
+/* Items in the order they were asked for. */
+static const kh_dream_item *item_at(const kh_dream_run *run, size_t order) {
+    for (size_t i = 0; i < run->item_count; i++)
+        if (run->items[i].order == order) return &run->items[i];
+    return &run->items[0];
+}
+
+static kh_status write_log(const kh_dream_run *run, kh_error *err) {
+    kh_text all = {0};
+    char path[4096];
+    kh_text_add(&all, "name,class,step,image,loss,mean_pre,mean_post,share_positive,share_alive,"
+                      "max_pre,diversity,gradient_norm,predicted,logit,probability,rank\n");
+    for (size_t i = 0; i < run->item_count; i++) {
+        const kh_dream_item *item = item_at(run, i);
+        for (const char *row = item->log; row && *row; row = strchr(row, '\n') + 1) {
+            kh_text_addf(&all, "%s,", item->stem);
+            if (item->target != SIZE_MAX) kh_text_addf(&all, "%zu", item->target);
+            kh_text_add(&all, ",");
+            kh_text_add_bytes(&all, row, strcspn(row, "\n") + 1);
+        }
+    }
+    kh_status status = all.failed ? kh_fail(err, KH_E_MEMORY, "no memory for log.csv") : KH_OK;
+    if (!status) status = kh_outdir_path(run->options->out, path, sizeof path, err, "log.csv");
+    if (!status) status = kh_file_write(path, all.data, all.length, err);
+    kh_text_clear(&all);
+    return status;
+}
+
+/* ---- contact sheets
+ * ------------------------------------------------------------------------------ */
+
+typedef struct sheet {
+    kh_image *pictures;
+    kh_figure_panel *panels;
+    char (*captions)[200];
+    size_t count;
+} sheet;
+
+/* Last cell of the image's last row up to this step: rank of the class, SIZE_MAX without. */
+static size_t rank_at(const kh_dream_item *item, size_t image, size_t step, double *probability) {
+    size_t rank = SIZE_MAX;
+    for (const char *row = item->log; row && *row; row = strchr(row, '\n') + 1) {
+        char *end;
+        const size_t at = (size_t)strtoull(row, &end, 10);
+        if (at > step || (size_t)strtoull(end + 1, NULL, 10) != image) continue;
+        const char *cell = strchr(row, '\n'), *before;
+        while (cell > row && cell[-1] != ',')
+            cell--;
+        before = cell - 1;
+        while (before > row && before[-1] != ',')
+            before--;
+        rank = *cell == '\n' ? SIZE_MAX : (size_t)strtoull(cell, NULL, 10);
+        *probability = strtod(before, NULL);
+    }
+    return rank;
+}
+
+/* The picture at this step, or the last one before it (a dream that was recognised earlier). */
+static kh_status read_picture(const kh_dream_run *run, const kh_dream_item *item, size_t image,
+                              size_t step, kh_image *out, kh_error *err) {
+    char path[4096];
+    size_t right;
+    const size_t last = kh_dream_log_last(item, &right);
+    KH_TRY(
+        kh_dream_picture_path(run, item, image, step < last ? step : last, path, sizeof path, err));
+    return kh_image_read(path, NULL, NULL, out, err);
+}
+
+static kh_status fill_sheet(const kh_dream_run *run, size_t first, size_t step, sheet *s,
+                            kh_error *err) {
+    const size_t images = run->objective.images, total = run->item_count * images;
+    for (size_t at = first; at < total && s->count < PER_SHEET; at++) {
+        const kh_dream_item *item = item_at(run, at / images);
+        KH_TRY(read_picture(run, item, at % images, step, &s->pictures[s->count], err));
+        double probability = 0;
+        const size_t rank = rank_at(item, at % images, step, &probability);
+        char *caption = s->captions[s->count];
+        if (rank == SIZE_MAX)
+            (void)snprintf(caption, sizeof s->captions[0], "%s", item->label);
+        else
+            (void)snprintf(caption, sizeof s->captions[0], "%s\np %.2f, rank %zu", item->label,
+                           probability, rank);
+        const kh_image *picture = &s->pictures[s->count];
+        s->panels[s->count] = (kh_figure_panel){.rgb = picture->rgb,
+                                                .width = picture->width,
+                                                .height = picture->height,
+                                                .caption = caption,
+                                                .frame = rank == SIZE_MAX ? KH_FRAME_THIN
+                                                         : rank == 0      ? KH_FRAME_GOOD
+                                                                          : KH_FRAME_BAD};
+        s->count++;
+    }
+    return KH_OK;
+}
+
+static kh_status draw_sheet(const kh_dream_run *run, size_t page, size_t step, sheet *s,
+                            kh_error *err) {
+    char title[160], subtitle[400], footnote[640], stem[64];
+    const kh_dream_options *o = run->options;
+    (void)snprintf(title, sizeof title, "Images painted to wake key neurons, %zu steps", step);
+    (void)snprintf(subtitle, sizeof subtitle,
+                   "preset %s, goal %s; p and rank of the class when the picture is shown to the "
+                   "model again, squashed to its input; solid frame: recognised",
+                   o->preset, o->goal);
+    kh_model_footnote(run->session->model, o->preset, footnote, sizeof footnote);
+    (void)snprintf(stem, sizeof stem, "sheet_s%04zu_%02zu", step, page);
+    const kh_figure_options head = {.title = title, .subtitle = subtitle, .footnote = footnote};
+    kh_figure *figure;
+    KH_TRY(kh_figure_create(&head, &figure, err));
+    size_t columns = (size_t)ceil(sqrt((double)s->count * 1.4));
+    if (columns > 10) columns = 10;
+    const kh_figure_grid grid = {.panels = s->panels,
+                                 .rows = (s->count + columns - 1) / columns,
+                                 .columns = columns,
+                                 .cell_width = s->pictures[0].width < 96 ? 128 : 0,
+                                 .cell_height = s->pictures[0].width < 96 ? 128 : 0,
+                                 .is_smooth = true};
+    const kh_status status = kh_figure_add_grid(figure, &grid, err);
+    if (!status) {
+        char path[4096];
+        kh_status written = kh_outdir_path(o->out, path, sizeof path, err, "%s.png", stem);
+        if (!written) written = kh_figure_write(figure, path, 1.0, err);
+        kh_figure_free(figure);
+        return written;
+    }
+    kh_figure_free(figure);
+    return status;
+}
+
+static kh_status write_sheets(const kh_dream_run *run, size_t step, kh_error *err) {
+    const size_t total = run->item_count * run->objective.images;
+    kh_status status = KH_OK;
+    for (size_t first = 0, page = 1; !status && first < total; first += PER_SHEET, page++) {
+        sheet s = {kh_calloc(PER_SHEET, sizeof *s.pictures),
+                   kh_calloc(2 * PER_SHEET, sizeof *s.panels), /* the last row may stay short */
+                   kh_calloc(PER_SHEET, sizeof *s.captions), 0};
+        if (!s.pictures || !s.panels || !s.captions)
+            status = kh_fail(err, KH_E_MEMORY, "no memory for a contact sheet");
+        if (!status) status = fill_sheet(run, first, step, &s, err);
+        if (!status) status = draw_sheet(run, page, step, &s, err);
+        for (size_t i = 0; s.pictures && i < PER_SHEET; i++)
+            kh_image_clear(&s.pictures[i]);
+        kh_free(s.pictures);
+        kh_free(s.panels);
+        kh_free(s.captions);
+    }
+    return status;
+}
+
+/* ---- strips
+ * -------------------------------------------------------------------------------------- */
+
+static kh_status write_strip(const kh_dream_run *run, const kh_dream_item *item, size_t image,
+                             kh_error *err) {
+    kh_image frames[KH_DREAM_MARKS] = {{0}};
+    char path[4096], part[32] = "";
+    size_t count = 0, right;
+    const size_t last = kh_dream_log_last(item, &right);
+    kh_status status = KH_OK;
+    for (size_t m = 0; !status && m < run->mark_count; m++) {
+        const size_t step = run->marks[m] < last ? run->marks[m] : last;
+        status = read_picture(run, item, image, step, &frames[count++], err);
+        if (run->marks[m] >= last) break;
+    }
+    if (run->objective.images > 1) (void)snprintf(part, sizeof part, "_i%zu", image);
+    if (!status)
+        status = kh_outdir_path(run->options->out, path, sizeof path, err, "strips/%s%s.png",
+                                item->stem, part);
+    if (!status) status = kh_image_write_frames(path, frames, count, 600, err);
+    for (size_t i = 0; i < count; i++)
+        kh_image_clear(&frames[i]);
+    return status;
+}
+
+/* ---- manifest
+ * ------------------------------------------------------------------------------------ */
+
+static kh_status write_manifest(const kh_dream_run *run, kh_error *err) {
+    static const char *const keys[] = {"name", "label", "class", "steps"};
+    const kh_dream_options *o = run->options;
+    char path[4096], class_text[24], steps_text[24];
+    kh_manifest *m;
+    KH_TRY(kh_store_manifest_create("dream", &m, err));
+    kh_store_manifest_model(m, kh_model_get_info(run->session->model));
+    kh_store_manifest_text(m, "dream.preset", o->preset);
+    kh_store_manifest_text(m, "dream.goal", o->goal);
+    kh_store_manifest_text(m, "dream.pick", o->pick);
+    kh_store_manifest_text(m, "dream.weights", o->weights);
+    kh_store_manifest_size(m, "dream.topk", o->topk);
+    kh_store_manifest_text(m, "dream.gate", o->gate);
+    kh_store_manifest_text(m, "dream.tokens", o->tokens);
+    kh_store_manifest_size(m, "dream.seed", o->seed);
+    kh_store_manifest_size(m, "dream.steps", run->settings.steps);
+    kh_store_manifest_f64(m, "dream.step_size", run->settings.lr);
+    kh_store_manifest_bool(m, "dream.imagenet_norm", run->settings.norm == KH_NORM_IMAGENET);
+    kh_store_manifest_f64(m, "dream.diversity", o->diversity);
+    kh_store_manifest_size(m, "dream.images", run->objective.images);
+    kh_store_manifest_size(m, "dream.distinct_neurons", run->distinct);
+    for (size_t i = 0; i < run->item_count; i++) {
+        const kh_dream_item *item = item_at(run, i);
+        size_t right;
+        (void)snprintf(class_text, sizeof class_text, "%zu", item->target);
+        (void)snprintf(steps_text, sizeof steps_text, "%zu", kh_dream_log_last(item, &right));
+        const char *const texts[] = {item->stem, item->label,
+                                     item->target == SIZE_MAX ? "" : class_text, steps_text};
+        kh_store_manifest_row(m, "dreams", keys, texts, 4);
+    }
+    kh_store_manifest_file(m, "log.csv", NULL, 0, "one row per dream, step and image");
+    kh_status status = kh_outdir_path(o->out, path, sizeof path, err, "manifest.json");
+    if (!status) status = kh_store_manifest_write(m, path, err);
+    kh_store_manifest_free(m);
+    return status;
+}
+
+kh_status kh_dream_run_files(const kh_dream_run *run, kh_error *err) {
+    char path[4096];
+    KH_TRY(write_log(run, err));
+    for (size_t m = 0; m < run->mark_count; m++)
+        KH_TRY(write_sheets(run, run->marks[m], err));
+    if (run->mark_count > 1) {
+        KH_TRY(kh_outdir_path(run->options->out, path, sizeof path, err, "strips"));
+        KH_TRY(kh_make_directories(path, err));
+        for (size_t i = 0; i < run->item_count; i++)
+            for (size_t k = 0; k < run->objective.images; k++)
+                KH_TRY(write_strip(run, &run->items[i], k, err));
+    }
+    return write_manifest(run, err);
+}

@@ -1,0 +1,97 @@
+/* The folder of a run: whose it is, and what a killed run left in it. */
+#define _POSIX_C_SOURCE 200809L
+#include "cli/dream.h"
+#include "cli/outdir.h"
+
+#include "base/alloc.h"
+#include "base/file.h"
+
+#include <dirent.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What decides the pictures, as text: a folder goes on only with the same. */
+static void describe(const kh_dream_run *run, kh_text *out) {
+    const kh_dream_options *o = run->options;
+    const kh_model_info *info = kh_model_get_info(run->session->model);
+    const kh_dream_settings *s = &run->settings;
+    kh_text_addf(out, "model %s %s %s %zu\npreset %s seed %zu size %zu lr %a norm %d\n",
+                 info->architecture, info->sha256, info->source, info->image_height, o->preset,
+                 o->seed, s->size, s->lr, (int)s->norm);
+    kh_text_addf(out, "gate %s tokens %s %zu images %zu diversity %a interpolate %d\n", o->gate,
+                 o->tokens, o->cell, run->objective.images, o->diversity, o->interpolates);
+    kh_text_addf(out, "photo %s magnitudes %s until %zu %zu negative %d\nmarks",
+                 o->photo ? o->photo : "-", o->magnitudes ? o->magnitudes : "-", o->until,
+                 o->check_every, o->is_negative);
+    for (size_t i = 0; i < run->mark_count; i++)
+        kh_text_addf(out, " %zu", run->marks[i]);
+    for (size_t i = 0; i < run->item_count; i++) {
+        kh_text_addf(out, "\n%s", run->items[i].stem);
+        for (size_t t = 0; t < run->items[i].term_count; t++)
+            kh_text_addf(out, " %zu:%zu:%a", run->items[i].terms[t].block,
+                         run->items[i].terms[t].index, run->items[i].terms[t].weight);
+    }
+    kh_text_add(out, "\n");
+}
+
+static kh_status forget(const kh_dream_run *run, kh_error *err) {
+    static const char *const endings[] = {"csv", "safetensors"};
+    char path[4096];
+    for (size_t i = 0; i < run->item_count; i++)
+        for (size_t k = 0; k < 2; k++) {
+            KH_TRY(kh_outdir_path(run->options->out, path, sizeof path, err, "state/%s.%s",
+                                  run->items[i].stem, endings[k]));
+            (void)unlink(path); /* mostly not there */
+        }
+    return KH_OK;
+}
+
+/* What a killed run was writing when it was killed. */
+static kh_status sweep(const kh_dream_run *run, kh_error *err) {
+    static const char *const folders[] = {".", "images", "state", "strips"};
+    char path[4096];
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        KH_TRY(kh_outdir_path(run->options->out, path, sizeof path, err, "%s", folders[i]));
+        DIR *folder = opendir(path);
+        for (const struct dirent *at; folder && (at = readdir(folder));) {
+            if (!kh_ends_with(at->d_name, ".partial")) continue;
+            if (kh_outdir_path(run->options->out, path, sizeof path, NULL, "%s/%s", folders[i],
+                               at->d_name) == KH_OK)
+                (void)unlink(path); /* in nobody's way if it stays */
+        }
+        if (folder) (void)closedir(folder);
+    }
+    return KH_OK;
+}
+
+/* The same run goes on; another one is refused unless --overwrite. */
+kh_status kh_dream_run_folder(const kh_dream_run *run, kh_error *err) {
+    enum { MAX_BYTES = 1 << 24 };
+    const kh_dream_options *o = run->options;
+    kh_text what = {0};
+    char path[4096], shown[KH_SHOWN_BYTES];
+    unsigned char *before = NULL;
+    size_t count = 0;
+    describe(run, &what);
+    kh_status status = what.failed ? kh_fail(err, KH_E_MEMORY, "no memory") : KH_OK;
+    if (!status) status = kh_outdir_path(o->out, path, sizeof path, err, "dream.txt");
+    const bool is_there = !status && kh_file_exists(path);
+    if (is_there) status = kh_file_read(path, MAX_BYTES, &before, &count, err);
+    const bool same = !status && is_there && strcmp((const char *)before, what.data) == 0;
+    if (!status && !same && !o->overwrite) {
+        if (is_there)
+            status = kh_fail(err, KH_E_ARG,
+                             "'%s' holds dreams of another kind (dream.txt says which); choose "
+                             "another --out or add --overwrite",
+                             kh_shown(o->out, strlen(o->out), shown, sizeof shown));
+        else
+            status = kh_outdir_check(o->out, false, err);
+    }
+    if (!status) status = kh_outdir_begin(o->out, err);
+    if (!status && same) status = sweep(run, err);
+    if (!status && !same) status = forget(run, err);
+    if (!status && !same) status = kh_file_write(path, what.data, what.length, err);
+    kh_free(before);
+    kh_text_clear(&what);
+    return status;
+}
