@@ -63,6 +63,10 @@ typedef struct kh_truth_maps {
 KH_API kh_status kh_lens_truth_scores(kh_ctx *ctx, const kh_truth_maps *what, kh_truth_score *out,
                                       kh_error *err);
 
+/* A map that knows nothing but where the middle of a picture is: 1 - d^2, d from 0 there to 1 in
+ * the corners. What objects near the middle give to anyone. map [grid.height, grid.width] */
+KH_API void kh_lens_truth_middle(kh_grid grid, float *map);
+
 /* Means over the images that show the object. */
 typedef struct kh_truth_mean {
     size_t images; /* that show it */
@@ -106,8 +110,9 @@ KH_API void kh_truth_plan_clear(kh_truth_plan *plan);
 typedef struct kh_truth_class {
     const kh_truth_mean *rank, *draw, *block; /* [topk], [draws], [blocks] in the caller's means */
     kh_truth_mean random;                     /* mean of the draws */
-    size_t best_iou, best_pointing;           /* rank with the largest mean, ties to the lower one;
-                                                 KH_NO_CLASS           when no image shows the object */
+    /* Rank with the largest mean, ties to the lower one; KH_NO_CLASS when no image shows the
+     * object. */
+    size_t best_iou, best_pointing;
     size_t draws_below; /* random neurons with a smaller mean IoU than rank 0 */
 } kh_truth_class;
 

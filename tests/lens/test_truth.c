@@ -137,6 +137,18 @@ static void pointing_takes_the_first_maximum_of_the_upsampled_map(void **state) 
     assert_true(s.auroc == (60.0 + 1.5) / 63.0); /* three ties */
 }
 
+static void the_middle_falls_off_to_the_corners(void **state) {
+    (void)state;
+    float map[3 * 2];
+    kh_lens_truth_middle((kh_grid){3, 2, 1, 1}, map);
+    /* patch centres at -2/3, 0, 2/3 and -1/2, 1/2 */
+    assert_true(fabs((double)map[2] - (1 - 0.25 / 2)) < 1e-7 && map[3] == map[2]);
+    assert_true(fabs((double)map[0] - (1 - (4.0 / 9 + 0.25) / 2)) < 1e-7 && map[5] == map[0]);
+    float one;
+    kh_lens_truth_middle((kh_grid){1, 1, 0.5, 1}, &one); /* the lower half was never looked at */
+    assert_true(one == 1 - 0.25f / 2);
+}
+
 static void a_nan_in_a_map_is_named(void **state) {
     (void)state;
     float maps[3 * PIXELS];
@@ -462,6 +474,7 @@ int main(void) {
         cmocka_unit_test(ties_count_half),
         cmocka_unit_test(a_picture_without_the_object_has_no_score),
         cmocka_unit_test(pointing_takes_the_first_maximum_of_the_upsampled_map),
+        cmocka_unit_test(the_middle_falls_off_to_the_corners),
         cmocka_unit_test(a_nan_in_a_map_is_named),
         cmocka_unit_test(threads_and_batches_change_nothing),
         cmocka_unit_test(auroc_is_the_share_of_pairs_in_order),
