@@ -1,5 +1,6 @@
 /* keyhole bench: speed as a fraction of what this machine can do, measured in the same run. */
 #define _DEFAULT_SOURCE
+#include "cli/bench_dream.h"
 #include "cli/commands.h"
 #include "cli/session.h"
 
@@ -23,6 +24,7 @@ typedef struct settings {
     const char *batches;
     size_t rounds;
     double seconds;
+    bool is_dream;
 } settings;
 
 static void defaults(void *at) {
@@ -38,6 +40,8 @@ static const kh_option options[] = {
      "Rounds of each case; the median counts. Default: 7."},
     {KH_OPT_NUMBER, "seconds", 0, offsetof(settings, seconds), "S",
      "At least this long per round. Default: 1."},
+    {KH_OPT_FLAG, "dream", 0, offsetof(settings, is_dream), NULL,
+     "Steps of dreams (forward, backward and everything around them) instead of forward passes."},
     KH_MODEL_OPTIONS(settings),
     KH_COMMON_OPTIONS(settings),
     {0},
@@ -71,64 +75,89 @@ static double median(double *values, size_t count) {
     return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
 }
 
+/* What is timed: a forward pass, or a step of dreams. */
+typedef struct load {
+    kh_pass *pass; /* NULL: dreams */
+    const float *images;
+    kh_bench_dream dream;
+    size_t batch;
+} load;
+
+static kh_status run_once(load *l, kh_error *err) {
+    return l->pass ? kh_pass_run(l->pass, l->images, l->batch, err)
+                   : kh_bench_dream_step(&l->dream, err);
+}
+
 /* Peak and forward passes take turns, so that a change of clock speed meets both. */
-static kh_status time_rounds(kh_session *session, const settings *s, kh_pass *pass,
-                             const float *images, size_t batch, measurement *m, kh_error *err) {
+static kh_status time_rounds(kh_session *session, const settings *s, load *l, measurement *m,
+                             kh_error *err) {
     double rates[MAX_ROUNDS], peaks[MAX_ROUNDS], fractions[MAX_ROUNDS];
-    KH_TRY(kh_pass_run(pass, images, batch, err)); /* first touch of pages and caches */
+    const double gflop = l->pass ? kh_pass_gflop(l->pass) : l->dream.gflop;
+    KH_TRY(run_once(l, err)); /* first touch of pages and caches */
     for (size_t r = 0; r < s->rounds; r++) {
         const double before = kh_ctx_peak_gflops(session->ctx, 0.1);
         const double start = seconds_now();
         double elapsed = 0;
         size_t runs = 0;
         do {
-            KH_TRY(kh_pass_run(pass, images, batch, err));
+            KH_TRY(run_once(l, err));
             runs++;
             elapsed = seconds_now() - start;
         } while (elapsed < s->seconds);
         const double after = kh_ctx_peak_gflops(session->ctx, 0.1);
-        rates[r] = (double)(runs * batch) / elapsed;
+        rates[r] = (double)(runs * l->batch) / elapsed;
         peaks[r] = 0.5 * (before + after);
-        fractions[r] = rates[r] * kh_pass_gflop(pass) / peaks[r];
+        fractions[r] = rates[r] * gflop / peaks[r];
     }
-    m->gflop_per_image = kh_pass_gflop(pass);
+    m->gflop_per_image = gflop;
     m->images_per_s = median(rates, s->rounds);
     m->gflops = m->images_per_s * m->gflop_per_image;
     m->peak_gflops = median(peaks, s->rounds);
     m->fraction_of_peak = median(fractions, s->rounds);
-    m->whole_gflop_per_image = kh_model_get_info(session->model)->forward_gflop;
+    m->whole_gflop_per_image =
+        l->pass ? kh_model_get_info(session->model)->forward_gflop : l->dream.gflop;
     m->whole_fraction = m->fraction_of_peak * m->whole_gflop_per_image / m->gflop_per_image;
-    m->pass_bytes = kh_pass_memory_bytes(pass);
+    m->pass_bytes =
+        l->pass ? kh_pass_memory_bytes(l->pass) : kh_dreamer_memory_bytes(l->dream.dreamer);
+    return KH_OK;
+}
+
+static kh_status prepare_pass(kh_session *session, size_t batch, load *l, float **images,
+                              kh_error *err) {
+    const kh_model_info *info = kh_model_get_info(session->model);
+    const kh_tap features = {.site = "hook_pre_head"};
+    const kh_pass_spec spec = {.max_batch = batch,
+                               .want_logits = info->classes > 0,
+                               .taps = &features,
+                               .tap_count = info->classes > 0 ? 0 : 1};
+    const size_t floats = 3 * info->image_height * info->image_width * batch;
+    KH_TRY(kh_pass_create(session->ctx, session->model, &spec, &l->pass, err));
+    *images = kh_alloc_floats(floats);
+    if (!*images) return kh_fail(err, KH_E_MEMORY, "no memory for the images");
+    for (size_t i = 0; i < floats; i++)
+        (*images)[i] = (float)kh_mix_unit(kh_hash_name("image"), (uint32_t)i);
+    l->images = *images;
     return KH_OK;
 }
 
 static kh_status measure(const settings *s, const char *model, size_t batch, measurement *m,
                          kh_error *err) {
     kh_session session = {0};
-    kh_pass *pass = NULL;
+    load l = {.batch = batch};
     float *images = NULL;
     kh_status status = kh_session_open(&session, &s->common, err);
     const double start = seconds_now();
     if (!status) status = kh_session_model(&session, model, &s->model, err);
     m->load_seconds = seconds_now() - start;
     if (!status) {
-        const kh_model_info *info = kh_model_get_info(session.model);
-        const kh_tap features = {.site = "hook_pre_head"};
-        const kh_pass_spec spec = {.max_batch = batch,
-                                   .want_logits = info->classes > 0,
-                                   .taps = &features,
-                                   .tap_count = info->classes > 0 ? 0 : 1};
-        const size_t floats = 3 * info->image_height * info->image_width * batch;
-        m->weight_bytes = (size_t)info->parameters * sizeof(float);
-        status = kh_pass_create(session.ctx, session.model, &spec, &pass, err);
-        images = kh_alloc_floats(floats);
-        if (!status && !images) status = kh_fail(err, KH_E_MEMORY, "no memory for the images");
-        for (size_t i = 0; !status && i < floats; i++)
-            images[i] = (float)kh_mix_unit(kh_hash_name("image"), (uint32_t)i);
-        if (!status) status = time_rounds(&session, s, pass, images, batch, m, err);
+        m->weight_bytes = (size_t)kh_model_get_info(session.model)->parameters * sizeof(float);
+        status = s->is_dream ? kh_bench_dream_open(&session, batch, &l.dream, err)
+                             : prepare_pass(&session, batch, &l, &images, err);
     }
+    if (!status) status = time_rounds(&session, s, &l, m, err);
     kh_free(images);
-    kh_pass_free(pass);
+    kh_pass_free(l.pass);
+    kh_bench_dream_close(&l.dream);
     kh_session_close(&session);
     return status;
 }
@@ -243,7 +272,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
 
 const kh_command kh_cmd_bench = {
     .name = "bench",
-    .summary = "forward speed as a fraction of this machine's multiply-add peak",
+    .summary = "speed as a fraction of this machine's multiply-add peak",
     .operands = "[MODEL...]",
     .description =
         "Measures the fp32 multiply-add peak of the threads and instruction set in use (a loop that"
@@ -251,7 +280,9 @@ const kh_command kh_cmd_bench = {
         " second, GFLOP/s of the work really done (2 per multiply-add; what the plan leaves out is"
         " not counted), their fraction of the peak, the same for the work of a forward that leaves"
         " nothing out (as whole: comparable with programs that compute every row), and the peak"
-        " memory of the process. Without MODEL: ViT-Ti/16 and ViT-B/16 with random weights.",
+        " memory of the process. With --dream, images are image-steps, and only the work a step "
+        "cannot do"
+        " without is counted. Without MODEL: ViT-Ti/16 and ViT-B/16 with random weights.",
     .examples = "  keyhole bench --threads 2\n  keyhole bench random:vit_large_patch16_224 -b 4\n",
     .options = options,
     .settings_bytes = sizeof(settings),
