@@ -89,6 +89,15 @@ bool kh_utf8_valid(const char *bytes, size_t length) {
     return true;
 }
 
+/* C1 controls, and the characters that turn the direction of the text around them: U+061C, U+200E,
+ * U+200F, U+202A to U+202E, U+2066 to U+2069. */
+static bool is_hidden_control(const unsigned char *p, size_t size) {
+    if (size == 2) return (p[0] == 0xC2 && p[1] < 0xA0) || (p[0] == 0xD8 && p[1] == 0x9C);
+    if (size != 3 || p[0] != 0xE2) return false;
+    if (p[1] == 0x80) return p[2] == 0x8E || p[2] == 0x8F || (p[2] >= 0xAA && p[2] <= 0xAE);
+    return p[1] == 0x81 && p[2] >= 0xA6 && p[2] <= 0xA9;
+}
+
 const char *kh_shown(const char *name, size_t length, char *out, size_t out_bytes) {
     const unsigned char *p = (const unsigned char *)name;
     size_t at = 0;
@@ -96,9 +105,8 @@ const char *kh_shown(const char *name, size_t length, char *out, size_t out_byte
     while (i < length) {
         char piece[8];
         size_t size = utf8_sequence(p + i, length - i);
-        const bool c1_control = size == 2 && p[i] == 0xC2 && p[i + 1] < 0xA0;
-        if (size == 0 || c1_control || p[i] < 0x20 || p[i] == 0x7F || p[i] == '\'' ||
-            p[i] == '\\') {
+        if (size == 0 || is_hidden_control(p + i, size) || p[i] < 0x20 || p[i] == 0x7F ||
+            p[i] == '\'' || p[i] == '\\') {
             (void)snprintf(piece, sizeof piece, "\\x%02x", (unsigned)p[i]);
             size = 4;
             i += 1;
@@ -154,4 +162,23 @@ bool kh_starts_with(const char *text, const char *prefix) {
 bool kh_ends_with(const char *text, const char *suffix) {
     const size_t have = strlen(text), want = strlen(suffix);
     return have >= want && strcmp(text + have - want, suffix) == 0;
+}
+
+size_t kh_edit_distance(const char *a, size_t a_length, const char *b, size_t b_length) {
+    size_t row[KH_EDIT_COMPARED + 1];
+    if (a_length > KH_EDIT_COMPARED) a_length = KH_EDIT_COMPARED;
+    if (b_length > KH_EDIT_COMPARED) b_length = KH_EDIT_COMPARED;
+    for (size_t j = 0; j <= b_length; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_length; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_length; j++) {
+            const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+            const size_t shifted = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = replaced < shifted ? replaced : shifted;
+        }
+    }
+    return row[b_length];
 }

@@ -25,8 +25,9 @@ void kh_text_addf(kh_text *text, const char *format, ...) KH_PRINTF(2, 3);
 /* The usual size for kh_shown. */
 #define KH_SHOWN_BYTES 200
 
-/* Copies a name from a stranger so that a terminal or page can show it: control characters, quotes,
- * backslashes and invalid UTF-8 become \xNN; what does not fit ends in "...". Returns out. */
+/* Copies a name from a stranger so that a terminal or page can show it: control characters (also
+ * those that turn the direction of text), quotes, backslashes and invalid UTF-8 become \xNN; what
+ * does not fit ends in "...". Returns out. */
 const char *kh_shown(const char *name, size_t length, char *out, size_t out_bytes);
 
 /* Valid UTF-8 without overlong forms, surrogates or code points above U+10FFFF. */
@@ -36,6 +37,10 @@ bool kh_utf8_valid(const char *bytes, size_t length);
 bool kh_parse_size(const char *text, size_t *out);
 bool kh_parse_u64(const char *text, uint64_t *out);
 bool kh_parse_double(const char *text, double *out); /* finite */
+
+/* Levenshtein distance of a and b, of which the first KH_EDIT_COMPARED bytes count. */
+enum { KH_EDIT_COMPARED = 64 };
+size_t kh_edit_distance(const char *a, size_t a_length, const char *b, size_t b_length);
 
 bool kh_starts_with(const char *text, const char *prefix);
 bool kh_ends_with(const char *text, const char *suffix);

@@ -1,7 +1,9 @@
 #define _POSIX_C_SOURCE 200809L
 #include "cli/outdir.h"
 
+#include "base/alloc.h"
 #include "base/file.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -70,10 +72,33 @@ kh_status kh_outdir_check(const char *path, bool overwrite, kh_error *err) {
     return check_can_make(path, err);
 }
 
+/* Removes what the manifest of an earlier run lists, so that no picture of that run stays among
+ * those of this one. A manifest that cannot be read lists nothing. */
+static void remove_listed(const char *folder, const char *manifest) {
+    const kh_json_limits limits = {.max_depth = 16, .max_values = 1000000};
+    unsigned char *bytes = NULL;
+    size_t count = 0, i;
+    json_t *root = NULL, *file;
+    if (kh_file_read(manifest, 64u << 20, &bytes, &count, NULL)) return;
+    const kh_status status =
+        kh_json_parse_object((const char *)bytes, count, limits, "manifest.json", &root, NULL);
+    kh_free(bytes);
+    if (status) return;
+    json_array_foreach(json_object_get(root, "files"), i, file) {
+        const char *name = json_string_value(json_object_get(file, "name"));
+        char path[4096];
+        if (name && name[0] != '.' && !strchr(name, '/') &&
+            !kh_outdir_path(folder, path, sizeof path, NULL, "%s", name))
+            (void)unlink(path);
+    }
+    json_decref(root);
+}
+
 kh_status kh_outdir_begin(const char *path, kh_error *err) {
     char manifest[4096];
     KH_TRY(kh_outdir_path(path, manifest, sizeof manifest, err, "manifest.json"));
     KH_TRY(kh_make_directories(path, err));
+    if (kh_file_exists(manifest)) remove_listed(path, manifest);
     if (unlink(manifest) == 0 || errno == ENOENT) return KH_OK;
     return refuse("replace", manifest, errno, err);
 }

@@ -10,8 +10,9 @@
  * `overwrite`. Makes nothing, so a run that is stopped or fails leaves no empty folder. */
 kh_status kh_outdir_check(const char *path, bool overwrite, kh_error *err);
 
-/* Before the first file of a run: makes the folder. The manifest of an earlier run goes first and
- * comes last, so that it never speaks of another run's numbers. */
+/* Before the first file of a run: makes the folder, and removes the files of an earlier run that
+ * its manifest lists. The manifest goes too and comes last, so that it never speaks of another
+ * run's numbers. */
 kh_status kh_outdir_begin(const char *path, kh_error *err);
 
 /* path/name formatted into a buffer of the caller; KH_E_LIMIT when too long. */

@@ -9,7 +9,6 @@
 #define MAX_QUERY   1000
 #define SHOWN_QUERY 104
 #define MAX_LISTED  (sizeof((kh_error *)0)->text - SHOWN_QUERY - 120)
-#define COMPARED    64 /* characters that count for edit distances */
 #define SUGGESTED   5
 
 /* ---- text ------------------------------------------------------------------------------------ */
@@ -106,35 +105,15 @@ static kh_status fail_ambiguous(const search *s, const char *query, level at, kh
     return status;
 }
 
-/* Levenshtein distance of a and b, of which the first COMPARED characters count. */
-static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length) {
-    size_t row[COMPARED + 1];
-    if (a_length > COMPARED) a_length = COMPARED;
-    if (b_length > COMPARED) b_length = COMPARED;
-    for (size_t j = 0; j <= b_length; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-            const size_t shifted = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = replaced < shifted ? replaced : shifted;
-        }
-    }
-    return row[b_length];
-}
-
 /* Of the full label and every synonym, the nearest to the query. */
 static size_t distance_to(const search *s, size_t index) {
     const char *name = s->classes->items[index].name, *rest = name, *synonym;
     const size_t query_length = strlen(s->query);
     size_t length = simplify(name, strlen(name), s->name);
-    size_t best = edit_distance(s->query, query_length, s->name, length);
+    size_t best = kh_edit_distance(s->query, query_length, s->name, length);
     while (next_synonym(&rest, &synonym, &length)) {
         const size_t used = simplify(synonym, length, s->name);
-        const size_t distance = edit_distance(s->query, query_length, s->name, used);
+        const size_t distance = kh_edit_distance(s->query, query_length, s->name, used);
         if (distance < best) best = distance;
     }
     return best;

@@ -364,34 +364,14 @@ static bool match_shorthand(const char *text, kh_stage *stage, size_t *block) {
     return false;
 }
 
-/* Levenshtein distance of two short strings. */
-static size_t edit_distance(const char *a, const char *b) {
-    size_t row[65];
-    const size_t n = strlen(b) < 64 ? strlen(b) : 64;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 0; a[i] && i < 64; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < n; j++) {
-            const size_t change = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            size_t best = change;
-            if (row[j] + 1 < best) best = row[j] + 1;
-            if (diagonal + 1 < best) best = diagonal + 1;
-            row[j + 1] = best;
-        }
-    }
-    return row[n];
-}
-
 static kh_status not_found(const kh_model *model, const char *name, const char *shown,
                            kh_error *err) {
     enum { NEAREST = 4 };
     size_t best[NEAREST], distance[NEAREST], found = 0;
     const size_t count = kh_site_count(model);
     for (size_t i = 0; i < count; i++) {
-        const size_t d = edit_distance(name, kh_site_get(model, i).name);
+        const char *site = kh_site_get(model, i).name;
+        const size_t d = kh_edit_distance(name, strlen(name), site, strlen(site));
         size_t at = found;
         while (at > 0 && distance[at - 1] > d)
             at--;

@@ -48,6 +48,9 @@ static void foreign_names_are_shown_harmlessly(void **state) {
         {"\\x41", "\\x5cx41"},
         {"\x7F", "\\x7f"},
         {"\xC2\x9B", "\\xc2\\x9b"}, /* a C1 control: CSI in one character */
+        {"a\xE2\x80\xAEgpj.exe", "a\\xe2\\x80\\xaegpj.exe"}, /* turns what follows around */
+        {"\xE2\x81\xA6\xD8\x9C", "\\xe2\\x81\\xa6\\xd8\\x9c"},
+        {"\xE2\x80\x93", "\xE2\x80\x93"}, /* a dash stays */
         {"\xFF\xC3", "\\xff\\xc3"},
         {"\xED\xA0\x80", "\\xed\\xa0\\x80"},
     };
@@ -56,6 +59,17 @@ static void foreign_names_are_shown_harmlessly(void **state) {
         assert_string_equal(kh_shown(cases[i][0], strlen(cases[i][0]), out, sizeof out),
                             cases[i][1]);
     assert_string_equal(kh_shown("a\0b", 3, out, sizeof out), "a\\x00b");
+}
+
+static void edit_distances(void **state) {
+    (void)state;
+    assert_int_equal(kh_edit_distance("kitten", 6, "sitting", 7), 3);
+    assert_int_equal(kh_edit_distance("", 0, "abc", 3), 3);
+    assert_int_equal(kh_edit_distance("abc", 3, "", 0), 3);
+    assert_int_equal(kh_edit_distance("flaw", 4, "lawn", 4), 2);
+    char long_name[200];
+    memset(long_name, 'x', sizeof long_name);
+    assert_int_equal(kh_edit_distance(long_name, sizeof long_name, long_name, 70), 0);
 }
 
 static void long_names_end_in_dots_and_never_overrun(void **state) {
@@ -161,6 +175,7 @@ int main(void) {
         cmocka_unit_test(text_grows_and_stays_terminated),
         cmocka_unit_test(a_failed_text_stays_failed),
         cmocka_unit_test(foreign_names_are_shown_harmlessly),
+        cmocka_unit_test(edit_distances),
         cmocka_unit_test(long_names_end_in_dots_and_never_overrun),
         cmocka_unit_test(utf8_is_judged_by_the_standard),
         cmocka_unit_test(numbers_have_no_leftovers),
