@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* Mean coefficient over all patches of all images. */
-double kh_lens_unit_mean(const void *units_state, size_t unit);
+/* Standard deviation of a neuron's coefficient over all patches of all images. */
+double kh_lens_unit_deviation(const void *units_state, size_t unit);
 
 #endif
