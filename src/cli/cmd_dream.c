@@ -82,6 +82,9 @@ static const kh_option options[] = {
      "Also measure recognition under every view and normalisation (evaluation.csv)."},
     {KH_OPT_TEXT, "judge", 0, offsetof(kh_dream_options, judge), "MODEL",
      "Another model of the same classes that --evaluate asks too (transfer)."},
+    {KH_OPT_TEXT, "natural", 0, offsetof(kh_dream_options, natural), "FOLDER",
+     "Images (in folders by class) to compare with: activations, z-scores, plausibility "
+     "(natural.csv)."},
     {KH_OPT_FLAG, "overwrite", 0, offsetof(kh_dream_options, overwrite), NULL,
      "Begin anew where DIR holds dreams of another kind."},
     {KH_OPT_SECTION, "Model options", 0, 0, NULL, NULL},
@@ -153,6 +156,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_dream_run_paint(&all, err);
     if (!status) status = kh_dream_run_files(&all, err);
     if (!status && o->evaluates) status = kh_dream_run_evaluate(&all, err);
+    if (!status && o->natural) status = kh_dream_run_natural(&all, err);
     if (!status) say_done(&all);
     if (!status && o->common.json) status = print_json(&all, err);
     kh_dream_run_clear(&all);

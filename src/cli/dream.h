@@ -21,7 +21,7 @@ typedef struct kh_dream_options {
     size_t steps, batch, size, seed;
     double lr;
     size_t check_every, until;
-    const char *out, *judge;
+    const char *out, *judge, *natural;
     bool evaluates, overwrite;
 } kh_dream_options;
 
@@ -83,5 +83,8 @@ kh_status kh_dream_picture_path(const kh_dream_run *run, const kh_dream_item *it
 
 /* dream_evaluate.c: recognition under every view; tables and a figure. */
 kh_status kh_dream_run_evaluate(const kh_dream_run *run, kh_error *err);
+
+/* dream_natural.c: activations beside those of natural images, ranking, plausibility. */
+kh_status kh_dream_run_natural(const kh_dream_run *run, kh_error *err);
 
 #endif

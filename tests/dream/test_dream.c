@@ -201,6 +201,38 @@ static void a_neurons_seed_is_its_key(void **state) {
     stage_close(&s);
 }
 
+/* (L(theta + e d) - L(theta - e d)) / 2e against <gradient, d>, through everything there is. */
+static void the_whole_chain_has_its_slope(void **state) {
+    (void)state;
+    kh_error err = {0};
+    stage s = stage_open(MODEL, SIDE, 2);
+    kh_dream *d = neuron_dream(&s, "slope", 3, 3);
+    const size_t count = 3 * d->canvas.count;
+    float *start = malloc(count * sizeof *start), *along = malloc(count * sizeof *along);
+    memcpy(start, d->image[0].theta, count * sizeof *start);
+    kh_assert_ok(kh_dreamer_gradient(s.dreamer, &d, 1, &err));
+    double want = 0, norm = 0;
+    /* along the gradient's signs, where the slope is far above float's noise */
+    for (size_t i = 0; i < count; i++) {
+        along[i] = d->image[0].gradient[i] > 0 ? 1e-3f : -1e-3f;
+        want += (double)d->image[0].gradient[i] * (double)along[i];
+        norm += fabs((double)d->image[0].gradient[i]) * 1e-3;
+    }
+    double loss[2];
+    for (size_t side = 0; side < 2; side++) {
+        for (size_t i = 0; i < count; i++)
+            d->image[0].theta[i] = start[i] + (side ? -0.3f : 0.3f) * along[i];
+        kh_assert_ok(kh_dreamer_gradient(s.dreamer, &d, 1, &err));
+        loss[side] = kh_dream_get_stats(d).loss;
+    }
+    const double got = (loss[0] - loss[1]) / 0.6;
+    if (!(fabs(got - want) <= 1e-2 * norm)) fail_msg("slope %g, expected %g", got, want);
+    free(start);
+    free(along);
+    kh_dream_free(d);
+    stage_close(&s);
+}
+
 static void a_few_steps_wake_the_neuron(void **state) {
     (void)state;
     stage s = stage_open(MODEL, SIDE, 2);
@@ -297,6 +329,7 @@ int main(void) {
         cmocka_unit_test(a_saved_dream_goes_on),
         cmocka_unit_test(states_of_other_dreams_are_refused),
         cmocka_unit_test(a_neurons_seed_is_its_key),
+        cmocka_unit_test(the_whole_chain_has_its_slope),
         cmocka_unit_test(a_few_steps_wake_the_neuron),
         cmocka_unit_test(a_photo_is_where_accentuation_starts),
         cmocka_unit_test(warm_starts_switch_over),

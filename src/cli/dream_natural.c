@@ -1,0 +1,293 @@
+/* Painted pictures beside natural images: does the neuron answer more than to any of those, by how
+ * many of their deviations, and how far is the picture from its class. */
+#include "cli/dream.h"
+#include "cli/inputs.h"
+#include "cli/outdir.h"
+
+#include "base/alloc.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 8, SHOWN = 10 };
+
+/* One painted picture and what natural images say of it. */
+typedef struct subject {
+    const kh_dream_item *item;
+    kh_image picture;
+    float score;     /* mean over tokens of the memory coefficient */
+    float *features; /* final patch tokens */
+    double mean, sd, z, largest, share_below;
+    double distance; /* to the nearest image of its class */
+    const char *nearest;
+} subject;
+
+typedef struct study {
+    const kh_dream_run *run;
+    kh_dream_probe *probe;
+    subject *subjects;
+    size_t count;
+    kh_source *source;
+    size_t images; /* natural ones that could be read */
+    float *scores; /* [images, count] */
+} study;
+
+/* Items with a neuron, each with its last picture. */
+static kh_status collect(study *s, kh_neuron **neurons, kh_error *err) {
+    const kh_dream_run *run = s->run;
+    s->subjects = kh_calloc(run->item_count, sizeof *s->subjects);
+    *neurons = kh_calloc(run->item_count, sizeof **neurons);
+    if (!s->subjects || !*neurons) return kh_fail(err, KH_E_MEMORY, "no memory to compare");
+    for (size_t i = 0; i < run->item_count; i++) {
+        const kh_dream_item *item = &run->items[i];
+        if (item->terms[0].goal != KH_GOAL_NEURON) continue;
+        char path[4096];
+        size_t right;
+        subject *now = &s->subjects[s->count];
+        *now = (subject){.item = item, .distance = (double)NAN};
+        KH_TRY(kh_dream_picture_path(run, item, 0, kh_dream_log_last(item, &right), path,
+                                     sizeof path, err));
+        KH_TRY(kh_image_read(path, NULL, NULL, &now->picture, err));
+        (*neurons)[s->count++] = (kh_neuron){item->terms[0].block, item->terms[0].index};
+    }
+    return s->count ? KH_OK
+                    : kh_fail(err, KH_E_ARG, "--natural compares neurons, none was painted");
+}
+
+/* Shown as the report did: squashed to the input. */
+static kh_status probe_pictures(study *s, float *inputs, kh_error *err) {
+    const kh_model_info *info = kh_model_get_info(s->run->session->model);
+    const size_t floats = 3 * info->image_height * info->image_width;
+    const size_t features = kh_dream_probe_features(s->probe);
+    float *scores = kh_alloc_floats(s->count);
+    if (!scores) return kh_fail(err, KH_E_MEMORY, "no memory to compare");
+    kh_status status = KH_OK;
+    for (size_t i = 0; !status && i < s->count; i++) {
+        subject *now = &s->subjects[i];
+        kh_image fitted = {0};
+        now->features = kh_alloc_floats(features);
+        if (!now->features) status = kh_fail(err, KH_E_MEMORY, "no memory to compare");
+        if (!status)
+            status = kh_image_resize(&now->picture, info->image_width, info->image_height,
+                                     KH_FILTER_BILINEAR, &fitted, err);
+        if (!status) status = kh_preprocess_floats(&info->preprocess, &fitted, inputs, floats, err);
+        kh_image_clear(&fitted);
+        if (!status) status = kh_dream_probe_run(s->probe, inputs, 1, scores, now->features, err);
+        if (!status) now->score = scores[i];
+    }
+    kh_free(scores);
+    return status;
+}
+
+static void measure_distance(study *s, const kh_source_image *image, const float *features) {
+    const size_t count = kh_dream_probe_features(s->probe);
+    for (size_t i = 0; i < s->count; i++) {
+        subject *now = &s->subjects[i];
+        if (image->truth == KH_NO_CLASS || now->item->target != image->truth) continue;
+        double square = 0;
+        for (size_t k = 0; k < count; k++) {
+            const double d = (double)features[k] - (double)now->features[k];
+            square += d * d;
+        }
+        if (!(sqrt(square) >= now->distance)) {
+            now->distance = sqrt(square);
+            now->nearest = image->name;
+        }
+    }
+}
+
+static kh_status probe_natural(study *s, float *inputs, float *features, kh_error *err) {
+    const kh_model_info *info = kh_model_get_info(s->run->session->model);
+    const size_t floats = 3 * info->image_height * info->image_width;
+    const size_t total = kh_source_count(s->source);
+    kh_source_image batch[BATCH];
+    size_t waiting = 0;
+    for (size_t i = 0; i < total || waiting > 0; i++) {
+        if (i < total) {
+            kh_image image = {0};
+            kh_error why = {KH_OK, ""};
+            kh_status status = kh_source_read_image(s->source, i, NULL, &image, &why);
+            if (!status)
+                status = kh_preprocess_image(&info->preprocess, &image, inputs + waiting * floats,
+                                             floats, &why);
+            kh_image_clear(&image);
+            if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
+            if (!status)
+                batch[waiting++] = kh_source_get(s->source, i); /* broken ones do not count */
+        }
+        if (waiting == BATCH || (i + 1 >= total && waiting > 0)) {
+            KH_TRY(kh_dream_probe_run(s->probe, inputs, waiting, s->scores + s->images * s->count,
+                                      features, err));
+            for (size_t k = 0; k < waiting; k++)
+                measure_distance(s, &batch[k], features + k * kh_dream_probe_features(s->probe));
+            s->images += waiting;
+            waiting = 0;
+        }
+        (void)kh_session_progress(s->run->session, "images", i < total ? i : total, total);
+    }
+    return s->images ? KH_OK : kh_fail(err, KH_E_NOT_FOUND, "--natural: no image could be read");
+}
+
+static void compare(study *s) {
+    for (size_t i = 0; i < s->count; i++) {
+        subject *now = &s->subjects[i];
+        const double n = (double)s->images;
+        double sum = 0, square = 0, below = 0;
+        now->largest = (double)s->scores[i];
+        for (size_t k = 0; k < s->images; k++)
+            sum += (double)s->scores[k * s->count + i];
+        now->mean = sum / n;
+        for (size_t k = 0; k < s->images; k++) {
+            const double v = (double)s->scores[k * s->count + i];
+            square += (v - now->mean) * (v - now->mean);
+            below += v < (double)now->score;
+            now->largest = fmax(now->largest, v);
+        }
+        now->sd = sqrt(square / n);
+        now->z = ((double)now->score - now->mean) / now->sd;
+        now->share_below = below / n;
+    }
+}
+
+static kh_status write_table(const study *s, kh_error *err) {
+    static const char *const columns[] = {"name",       "class",       "score", "natural_mean",
+                                          "natural_sd", "natural_max", "z",     "share_below",
+                                          "distance",   "nearest"};
+    char path[4096];
+    kh_csv *csv;
+    KH_TRY(kh_outdir_path(s->run->options->out, path, sizeof path, err, "natural.csv"));
+    KH_TRY(kh_store_csv_open(path, columns, sizeof columns / sizeof *columns, &csv, err));
+    for (size_t i = 0; i < s->count; i++) {
+        const subject *now = &s->subjects[i];
+        kh_store_csv_text(csv, now->item->stem);
+        if (now->item->target == SIZE_MAX)
+            kh_store_csv_text(csv, NULL);
+        else
+            kh_store_csv_size(csv, now->item->target);
+        kh_store_csv_f32(csv, now->score);
+        kh_store_csv_f64(csv, now->mean);
+        kh_store_csv_f64(csv, now->sd);
+        kh_store_csv_f64(csv, now->largest);
+        kh_store_csv_f64(csv, now->z);
+        kh_store_csv_f64(csv, now->share_below);
+        kh_store_csv_f64(csv, now->distance);
+        kh_store_csv_text(csv, now->nearest);
+        kh_store_csv_end(csv);
+    }
+    return kh_store_csv_close(csv, err);
+}
+
+static int by_score(const void *a, const void *b) {
+    const subject *x = *(const subject *const *)a, *y = *(const subject *const *)b;
+    return (x->score < y->score) - (x->score > y->score);
+}
+
+static int by_z(const void *a, const void *b) {
+    const subject *x = *(const subject *const *)a, *y = *(const subject *const *)b;
+    return (x->z < y->z) - (x->z > y->z);
+}
+
+/* Figure 8, and the same by z-score: raw scores favour neurons that are loud anyway. */
+static kh_status draw_ranking(const study *s, const subject **order, kh_error *err) {
+    const size_t shown = s->count < SHOWN ? s->count : SHOWN;
+    kh_figure_panel panels[2 * SHOWN] = {{0}};
+    char captions[2 * SHOWN][200], footnote[640];
+    static const char *const rows[] = {"by mean activation (as figure 8)",
+                                       "by z-score among natural images"};
+    for (size_t row = 0; row < 2; row++) {
+        qsort(order, s->count, sizeof *order, row ? by_z : by_score);
+        for (size_t i = 0; i < shown; i++) {
+            const subject *now = order[i];
+            (void)snprintf(captions[row * shown + i], sizeof captions[0], "%.100s\n%s %.3g",
+                           now->item->label, row ? "z" : "a", row ? now->z : (double)now->score);
+            panels[row * shown + i] = (kh_figure_panel){.rgb = now->picture.rgb,
+                                                        .width = now->picture.width,
+                                                        .height = now->picture.height,
+                                                        .caption = captions[row * shown + i]};
+        }
+    }
+    kh_model_footnote(s->run->session->model, s->run->options->preset, footnote, sizeof footnote);
+    const kh_figure_options head = {.title = "Painted pictures that wake their key neuron most",
+                                    .footnote = footnote};
+    const size_t cell = s->subjects[0].picture.width < 96 ? 128 : 0;
+    const kh_figure_grid grid = {.panels = panels,
+                                 .rows = 2,
+                                 .columns = shown,
+                                 .row_labels = rows,
+                                 .cell_width = cell,
+                                 .cell_height = cell,
+                                 .is_smooth = true};
+    kh_figure *figure;
+    KH_TRY(kh_figure_create(&head, &figure, err));
+    const kh_status status = kh_figure_add_grid(figure, &grid, err);
+    if (!status) return kh_outdir_figure(s->run->options->out, "ranking", figure, err);
+    kh_figure_free(figure);
+    return status;
+}
+
+static void print_summary(const study *s) {
+    size_t above = 0;
+    double z = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        above += (double)s->subjects[i].score > s->subjects[i].largest;
+        z += s->subjects[i].z / (double)s->count;
+    }
+    printf("\nbeside %zu natural images: %zu of %zu pictures wake their neuron more than any of "
+           "them; mean z %.2f\n",
+           s->images, above, s->count, z);
+}
+
+static kh_status study_all(study *s, kh_error *err) {
+    const kh_dream_run *run = s->run;
+    const kh_model_info *info = kh_model_get_info(run->session->model);
+    kh_neuron *neurons = NULL;
+    char *folder = kh_strdup(run->options->natural);
+    const kh_source_options how = {.classes = kh_model_classes(run->session->model)};
+    float *inputs = kh_alloc_floats(BATCH * 3 * info->image_height * info->image_width);
+    float *features = NULL;
+    const subject **order = NULL;
+    kh_status status = KH_OK;
+    if (!folder || !inputs) status = kh_fail(err, KH_E_MEMORY, "no memory to compare");
+    if (!status) status = collect(s, &neurons, err);
+    if (!status) status = kh_inputs_open(&folder, 1, &how, &s->source, err);
+    if (!status)
+        status = kh_dream_probe_create(run->session->ctx, run->session->model, neurons, s->count,
+                                       BATCH, &s->probe, err);
+    if (!status) {
+        features = kh_alloc_floats(BATCH * kh_dream_probe_features(s->probe));
+        s->scores = kh_calloc(kh_source_count(s->source) + 1, s->count * sizeof *s->scores);
+        order = kh_calloc(s->count, sizeof *order);
+        if (!features || !s->scores || !order)
+            status = kh_fail(err, KH_E_MEMORY, "no memory to compare");
+    }
+    if (!status) status = probe_pictures(s, inputs, err);
+    if (!status) status = probe_natural(s, inputs, features, err);
+    if (!status) compare(s);
+    if (!status) status = write_table(s, err);
+    for (size_t i = 0; !status && i < s->count; i++)
+        order[i] = &s->subjects[i];
+    if (!status) status = draw_ranking(s, order, err);
+    if (!status && !run->options->common.json) print_summary(s);
+    kh_free(order);
+    kh_free(features);
+    kh_free(inputs);
+    kh_free(neurons);
+    kh_free(folder);
+    return status;
+}
+
+kh_status kh_dream_run_natural(const kh_dream_run *run, kh_error *err) {
+    study s = {.run = run};
+    const kh_status status = study_all(&s, err);
+    for (size_t i = 0; i < s.count; i++) {
+        kh_image_clear(&s.subjects[i].picture);
+        kh_free(s.subjects[i].features);
+    }
+    kh_dream_probe_free(s.probe);
+    kh_source_free(s.source);
+    kh_free(s.subjects);
+    kh_free(s.scores);
+    return status;
+}
