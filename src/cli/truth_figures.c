@@ -120,10 +120,12 @@ static kh_status draw_classes(const kh_truth_result *r, const char *footnote, co
                    kh_truth_unbeaten(r), r->classes, r->plan.draws);
     const kh_figure_options options = {
         .title = title,
-        .subtitle = "For every class, the neuron whose value vector is most aligned with it, and "
-                    "random neurons of the same block. Above: overlap (IoU) of the strongest part "
-                    "of the heatmap with the object's true mask. Below: how often the heatmap's "
-                    "maximum lies on the object. Classes in the order of the IoU.",
+        .subtitle =
+            "For every class, the neuron whose value vector is most aligned with it, and "
+            "random neurons of the same block. Above: overlap (IoU) of the strongest part "
+            "of the heatmap with the object's true mask. Below: how often the heatmap's "
+            "maximum lies on the object. The middle of the picture is a fixed map that fades "
+            "towards the corners. Classes in the order of the IoU.",
         .footnote = footnote};
     kh_figure *figure = NULL;
     kh_status status = kh_figure_create(&options, &figure, err);
@@ -246,17 +248,17 @@ static kh_status add_best(const kh_truth_result *r, kh_figure *figure, kh_error 
 
 static kh_status draw_ranks(const kh_truth_result *r, const char *footnote, const char *folder,
                             kh_error *err) {
-    static const curve_texts texts = {
-        .name = "neuron of this rank",
-        .null_name = "random neurons of the top-1's block",
-        .x = "rank (0 is the top-1 neuron)",
-        .titles = {"Overlap with the object", "Pointing game", "Ordering of pixels"},
-        .y = {"IoU", "scenes hit (share)", "AUROC"}};
+    static const curve_texts texts = {.name = "neuron of this rank",
+                                      .null_name = "random neurons of the top-1's block",
+                                      .x = "rank (0 is the top-1 neuron)",
+                                      .titles = {"Overlap with the object", "Pointing game",
+                                                 "Pixels of the object above the others"},
+                                      .y = {"IoU", "scenes hit (share)", "AUROC"}};
     char title[160];
-    (void)snprintf(title, sizeof title,
-                   "The top-1 neuron covers the object best in %zu of %zu classes, a lower rank in "
-                   "the others",
-                   r->best_iou[0], r->classes);
+    (void)snprintf(
+        title, sizeof title,
+        "Of the first %zu ranks, the top-1 neuron covers the object best in %zu of %zu classes",
+        r->plan.topk, r->best_iou[0], r->classes);
     const kh_figure_options options = {
         .title = title,
         .subtitle = "The first ranks by alignment, each compared with the object's true mask; "
@@ -274,12 +276,12 @@ static kh_status draw_ranks(const kh_truth_result *r, const char *footnote, cons
 
 static kh_status draw_blocks(const kh_truth_result *r, const char *footnote, const char *folder,
                              kh_error *err) {
-    static const curve_texts texts = {
-        .name = "the block's most aligned neuron",
-        .null_name = "random neurons of the top-1's block",
-        .x = "block (0 is the first)",
-        .titles = {"Overlap with the object", "Pointing game", "Ordering of pixels"},
-        .y = {"IoU", "scenes hit (share)", "AUROC"}};
+    static const curve_texts texts = {.name = "the block's most aligned neuron",
+                                      .null_name = "random neurons of the top-1's block",
+                                      .x = "block (0 is the first)",
+                                      .titles = {"Overlap with the object", "Pointing game",
+                                                 "Pixels of the object above the others"},
+                                      .y = {"IoU", "scenes hit (share)", "AUROC"}};
     const kh_figure_options options = {
         .title = "Where each block's most aligned neuron fires",
         .subtitle =
