@@ -1,0 +1,307 @@
+/* Every table of a small run against the same analyses in numpy float64 (tools/golden_atlas.py). */
+#include "support/kh_test.h"
+
+#include "keyhole.h"
+
+enum { LABELS = 4, BLOCKS = 2, NEURONS = 96, EXEMPLARS = 5 };
+static const int labels[LABELS] = {1, 6, 8, 9};
+
+/* Activations agree to 2e-5 (the gate of every site); sums of up to 96 such, over a norm of about
+ * one, to ten times that. Sketches know a value to half a percent. */
+#define ATOL        2e-5
+#define SUM_ATOL    2e-4
+#define SKETCH_RTOL 0.005
+
+static char run_folder[4096], database[4200];
+static kh_tensors *golden;
+
+static int make_run(void **state) {
+    (void)state;
+    kh_error err = {0};
+    kh_ctx *ctx;
+    kh_model *model;
+    kh_source *source;
+    char path[512];
+    const kh_ctx_options ctx_options = {.threads = 2};
+    kh_assert_ok(kh_ctx_create(&ctx_options, &ctx, &err));
+    (void)snprintf(path, sizeof path, "%s/golden/vit_base", KH_TEST_DATA);
+    kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
+    (void)snprintf(path, sizeof path, "%s/golden/atlas", KH_TEST_DATA);
+    char *operands[] = {path};
+    const kh_source_options source_options = {.classes = kh_model_classes(model)};
+    kh_assert_ok(kh_source_open(operands, 1, &source_options, &source, &err));
+    (void)snprintf(run_folder, sizeof run_folder, "%s", kh_test_folder("golden"));
+    (void)snprintf(database, sizeof database, "%s/run.sqlite", run_folder);
+    kh_atlas_options options = kh_atlas_options_default();
+    options.out = run_folder;
+    options.lenses = "all";
+    options.exemplars = EXEMPLARS;
+    kh_assert_ok(kh_atlas(ctx, model, source, &options, NULL, &err));
+    kh_source_free(source);
+    kh_model_close(model);
+    kh_ctx_free(ctx);
+    (void)snprintf(path, sizeof path, "%s/golden/atlas/golden.safetensors", KH_TEST_DATA);
+    kh_assert_ok(kh_tensors_open(path, NULL, &golden, &err));
+    return 0;
+}
+
+static int close_golden(void **state) {
+    (void)state;
+    kh_tensors_close(golden);
+    return 0;
+}
+
+/* A recorded tensor; -999 stands for NaN. Valid until the next call but three. */
+static const double *expect(const char *name, size_t count) {
+    static double room[4][BLOCKS * NEURONS * LABELS];
+    static size_t turn;
+    kh_error err = {0};
+    kh_tensor_info info;
+    double *values = room[turn++ % 4];
+    assert_true(count <= sizeof room[0] / sizeof *values);
+    assert_true(kh_tensors_find(golden, name, &info));
+    if (info.count != count) fail_msg("%s: %zu numbers, not %zu", name, info.count, count);
+    kh_assert_ok(kh_tensors_read_f64(golden, name, false, values, count, &err));
+    return values;
+}
+
+static double number(int64_t parameter, const char *query) {
+    kh_error err = {0};
+    double value;
+    kh_assert_ok(kh_store_db_number(database, query, parameter, &value, &err));
+    return value;
+}
+
+static void assert_near(double got, double want, double rtol, double atol, const char *what,
+                        size_t index) {
+    if (!(fabs(got - want) <= atol + rtol * fabs(want)))
+        fail_msg("%s[%zu]: %.9g, expected %.9g", what, index, got, want);
+}
+
+/* One column of a table over block and neuron. */
+static void assert_neurons(const char *table, const char *column, const char *name, double rtol,
+                           double atol) {
+    const double *want = expect(name, BLOCKS * NEURONS);
+    char query[200];
+    (void)snprintf(query, sizeof query,
+                   "SELECT ifnull(%s, -999) FROM %s WHERE block * 96 + neuron = ?1", column, table);
+    const bool is_threshold = strncmp(name, "threshold", 9) == 0; /* none lies below 2^-13 */
+    for (size_t u = 0; u < BLOCKS * NEURONS; u++)
+        assert_near(number((int64_t)u, query),
+                    is_threshold && want[u] < 0x1p-13 ? 0x1p-13 : want[u], rtol, atol, name, u);
+}
+
+/* One column of a table over class and block; `name` is [labels, blocks]. */
+static void assert_classes(const char *table, const char *column, const char *name, double rtol,
+                           double atol) {
+    const double *want = expect(name, LABELS * BLOCKS);
+    char query[200];
+    (void)snprintf(query, sizeof query, "SELECT %s FROM %s WHERE class * 2 + block = ?1", column,
+                   table);
+    for (size_t i = 0; i < LABELS * BLOCKS; i++)
+        assert_near(number(labels[i / BLOCKS] * BLOCKS + (int64_t)(i % BLOCKS), query), want[i],
+                    rtol, atol, name, i);
+}
+
+/* The floats behind the header of an .npy file; free with free(). */
+static float *array(const char *name, size_t count) {
+    char path[4200];
+    (void)snprintf(path, sizeof path, "%s/arrays/%s.npy", run_folder, name);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    float *values = malloc(count * sizeof *values);
+    assert_int_equal(fseek(file, -(long)(count * sizeof *values), SEEK_END), 0);
+    assert_int_equal(fread(values, sizeof *values, count, file), count);
+    assert_true(ftell(file) > 0 && ftell(file) % 64 == (long)(count * sizeof *values % 64));
+    (void)fclose(file);
+    return values;
+}
+
+static void assert_class_array(const char *file, const char *name, double atol) {
+    float *got = array(file, 10 * BLOCKS * NEURONS);
+    const double *want = expect(name, LABELS * BLOCKS * NEURONS);
+    for (size_t i = 0; i < LABELS * BLOCKS * NEURONS; i++) {
+        const size_t c = (size_t)labels[i / (BLOCKS * NEURONS)];
+        assert_near((double)got[c * BLOCKS * NEURONS + i % (BLOCKS * NEURONS)], want[i], 0, atol,
+                    name, i);
+    }
+    assert_true(isnan(got[0])); /* class 0 has no images */
+    free(got);
+}
+
+static void accuracy_counts_and_margins(void **state) {
+    (void)state;
+    const double *want = expect("accuracy", 2);
+    assert_true(want[0] > 0 && want[1] > want[0]); /* or the golden would say little */
+    assert_near(number(0, "SELECT hits FROM accuracy WHERE measure = 'top1'"), want[0], 0, 0, "",
+                0);
+    assert_near(number(0, "SELECT hits FROM accuracy WHERE measure = 'top5'"), want[1], 0, 0, "",
+                1);
+    const double *margin = expect("class_margin", LABELS), *logit = expect("class_logit", LABELS);
+    for (size_t i = 0; i < LABELS; i++) {
+        assert_near(number(labels[i], "SELECT mean_margin FROM class_accuracy WHERE class = ?1"),
+                    margin[i], 0, 1e-4, "margin", i);
+        assert_near(number(labels[i], "SELECT mean_logit FROM class_accuracy WHERE class = ?1"),
+                    logit[i], 0, 1e-4, "logit", i);
+    }
+    assert_near(number(0, "SELECT sum(n) FROM confusion"), 24, 0, 0, "confusion", 0);
+}
+
+static void distributions_over_patches(void **state) {
+    (void)state;
+    assert_neurons("neurons", "mean", "unit_mean", 0, ATOL);
+    assert_neurons("neurons", "std", "unit_std", 1e-4, ATOL);
+    assert_neurons("neurons", "min", "unit_min", 0, ATOL);
+    assert_neurons("neurons", "max", "unit_max", 0, ATOL);
+    assert_neurons("neurons", "threshold", "threshold", SKETCH_RTOL, ATOL);
+    assert_neurons("neurons", "threshold_99", "threshold_99", SKETCH_RTOL, ATOL);
+    /* a coefficient or two may lie within rounding of the sketch's lower edge */
+    assert_neurons("neurons", "density", "unit_density", 0, 1.5 / (24 * 16));
+}
+
+static void class_means_and_their_concentration(void **state) {
+    (void)state;
+    assert_class_array("class_mean", "class_mean", ATOL);
+    assert_classes("concentration", "gini", "gini", 1e-3, 0);
+    assert_classes("concentration", "effective", "effective", 1e-3, 0);
+    assert_classes("concentration", "top3_share", "top3_share", 1e-3, 0);
+}
+
+static void exemplars_are_the_images_with_the_largest_maxima(void **state) {
+    (void)state;
+    static double ids[BLOCKS * NEURONS * EXEMPLARS], values[BLOCKS * NEURONS * EXEMPLARS];
+    kh_error err = {0};
+    kh_assert_ok(
+        kh_tensors_read_f64(golden, "exemplar_id", false, ids, BLOCKS * NEURONS * EXEMPLARS, &err));
+    kh_assert_ok(kh_tensors_read_f64(golden, "exemplar_value", false, values,
+                                     BLOCKS * NEURONS * EXEMPLARS, &err));
+    for (size_t i = 0; i < BLOCKS * NEURONS * EXEMPLARS; i++) {
+        assert_near(number((int64_t)i, "SELECT image FROM exemplars WHERE level = 'top' AND "
+                                       "(block * 96 + neuron) * 5 + rank = ?1"),
+                    ids[i], 0, 0, "image", i);
+        assert_near(number((int64_t)i, "SELECT value FROM exemplars WHERE level = 'top' AND "
+                                       "(block * 96 + neuron) * 5 + rank = ?1"),
+                    values[i], 0, ATOL, "value", i);
+    }
+    const double *patch = expect("exemplar_patch", BLOCKS * NEURONS);
+    for (size_t u = 0; u < BLOCKS * NEURONS; u++)
+        assert_near(number((int64_t)u, "SELECT patch FROM exemplars WHERE level = 'top' AND rank = "
+                                       "0 AND block * 96 + neuron = ?1"),
+                    patch[u], 0, 0, "patch", u);
+}
+
+static void selectivity_towards_the_promoted_class(void **state) {
+    (void)state;
+    assert_neurons("selectivity", "auroc", "auroc", 0, 1e-9);
+    assert_neurons("selectivity", "d", "cohen", 2e-3, 1e-3);
+    assert_neurons("selectivity", "ratio", "ratio", 2e-3, 1e-3);
+}
+
+static void distances_between_classes(void **state) {
+    (void)state;
+    static const char *const names[] = {"d1_k1", "d2_k1", "d3_k1", "d1_k3", "d2_k3", "d3_k3"};
+    for (size_t k = 0; k < 6; k++) {
+        const double *want = expect(names[k], BLOCKS * LABELS * LABELS);
+        char query[300];
+        (void)snprintf(query, sizeof query,
+                       "SELECT distance FROM distances WHERE definition = 'D%c' AND k = %c AND "
+                       "(block * 10 + class_a) * 10 + class_b = ?1",
+                       names[k][1], names[k][4]);
+        for (size_t i = 0; i < BLOCKS * LABELS * LABELS; i++) {
+            const int64_t key =
+                ((int64_t)(i / (LABELS * LABELS)) * 10 + labels[i / LABELS % LABELS]) * 10 +
+                labels[i % LABELS];
+            assert_near(number(key, query), want[i], 1e-4, 1e-4, names[k], i);
+        }
+    }
+}
+
+static void attributions_add_up(void **state) {
+    (void)state;
+    assert_class_array("attribution_mean", "contribution", SUM_ATOL);
+    assert_true(number(0, "SELECT worst_error FROM attribution_check") < 1e-3);
+    assert_classes("attribution", "k50", "k50", 0, 0);
+    assert_classes("attribution", "k90", "k90", 0, 0);
+    assert_classes("attribution", "cancel", "cancel", 1e-2, 0);
+    assert_classes("attribution", "spearman", "spearman", 0, 1e-3);
+    const double *direct = expect("direct", LABELS * (1 + 2 * BLOCKS));
+    for (size_t i = 0; i < LABELS; i++)
+        for (size_t b = 0; b < BLOCKS; b++) {
+            const double *parts = direct + i * (1 + 2 * BLOCKS) + 1 + 2 * b;
+            const int64_t key = labels[i] * BLOCKS + (int64_t)b;
+            assert_near(
+                number(key, "SELECT attention FROM attribution WHERE class * 2 + block = ?1"),
+                parts[0], 0, SUM_ATOL, "attention", i);
+            assert_near(number(key, "SELECT mlp FROM attribution WHERE class * 2 + block = ?1"),
+                        parts[1], 0, SUM_ATOL, "mlp", i);
+        }
+}
+
+static void tokens_read_early(void **state) {
+    (void)state;
+    const double *ident = expect("ident", BLOCKS * 3 * 2 * 2);
+    const double *images = expect("ident_images", BLOCKS * 3);
+    static const char where[] =
+        "FROM identifiability WHERE block * 6 + (CASE site WHEN 'residual' THEN 0 WHEN "
+        "'attention' THEN 2 ELSE 4 END) + (tokens = 'patches') = ?1";
+    char query[400];
+    for (size_t i = 0; i < BLOCKS * 3 * 2; i++) {
+        (void)snprintf(query, sizeof query, "SELECT mean %s", where);
+        assert_near(number((int64_t)i, query), ident[2 * i], 0, 1e-9, "mean", i);
+        (void)snprintf(query, sizeof query, "SELECT rate %s", where);
+        assert_near(number((int64_t)i, query), ident[2 * i + 1], 0, 1e-9, "rate", i);
+        (void)snprintf(query, sizeof query, "SELECT images %s", where);
+        if (i % 2) assert_near(number((int64_t)i, query), images[i / 2], 0, 1e-9, "images", i);
+    }
+    const double *change = expect("change", BLOCKS * 2 * 2);
+    for (size_t i = 4; i < BLOCKS * 4; i++)
+        assert_near(number((int64_t)i, "SELECT rate FROM class_change WHERE block * 4 + (layer = "
+                                       "'mlp') * 2 + (tokens = 'patches') = ?1"),
+                    change[i], 0, 1e-9, "change", i);
+    const double *cells = expect("composition", BLOCKS * 8);
+    for (size_t i = 8; i < BLOCKS * 8; i++)
+        assert_near(number((int64_t)i, "SELECT n FROM composition WHERE block * 8 + in_previous + "
+                                       "2 * in_attention + 4 * in_mlp = ?1"),
+                    cells[i], 0, 0, "composition", i);
+    assert_near(number(0, "SELECT sum(share) FROM composition WHERE block = 1"), 1, 0, 1e-12, "",
+                0);
+    const double *agree = expect("agreement", BLOCKS * 2);
+    for (size_t b = 0; b < BLOCKS; b++) {
+        assert_near(number((int64_t)b, "SELECT key_value FROM agreement WHERE block = ?1"),
+                    agree[2 * b], 0, 1e-9, "key_value", b);
+        assert_near(number((int64_t)b, "SELECT memory_prediction FROM agreement WHERE block = ?1"),
+                    agree[2 * b + 1], 0, 1e-9, "memory_prediction", b);
+    }
+}
+
+static void stray_tokens(void **state) {
+    (void)state;
+    const double *outliers = expect("outliers", BLOCKS), *median = expect("norm_median", BLOCKS);
+    const double *cls = expect("norm_class_token", BLOCKS), *share = expect("top_share", BLOCKS);
+    for (size_t b = 0; b < BLOCKS; b++) {
+        const int64_t i = (int64_t)b;
+        assert_near(24 * number(i, "SELECT outliers_per_image FROM audit WHERE block = ?1"),
+                    outliers[b], 0, 1e-9, "outliers", b);
+        assert_near(number(i, "SELECT median_norm FROM audit WHERE block = ?1"), median[b],
+                    SKETCH_RTOL, 0, "median", b);
+        assert_near(number(i, "SELECT class_token_norm FROM audit WHERE block = ?1"), cls[b], 0,
+                    1e-4, "class token", b);
+        assert_near(number(i, "SELECT top_patch_share FROM audit WHERE block = ?1"), share[b], 0,
+                    1e-5, "share", b);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(accuracy_counts_and_margins),
+        cmocka_unit_test(distributions_over_patches),
+        cmocka_unit_test(class_means_and_their_concentration),
+        cmocka_unit_test(exemplars_are_the_images_with_the_largest_maxima),
+        cmocka_unit_test(selectivity_towards_the_promoted_class),
+        cmocka_unit_test(distances_between_classes),
+        cmocka_unit_test(attributions_add_up),
+        cmocka_unit_test(tokens_read_early),
+        cmocka_unit_test(stray_tokens),
+    };
+    return cmocka_run_group_tests(tests, make_run, close_golden);
+}

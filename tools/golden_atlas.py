@@ -1,0 +1,280 @@
+"""Golden numbers of the atlas on a tiny model: every analysis once more, in plain numpy float64.
+
+Usage: golden_atlas.py [FOLDER]    (default: tests/data/golden/atlas)
+
+Writes 24 small labelled pictures and golden.safetensors. The model is tests/data/golden/vit_base. Nothing here shares
+code with keyhole: the forward pass is timm's in float64, the analyses follow spec formulas directly, over whole arrays.
+"""
+
+import os
+
+os.environ.setdefault("TIMM_FUSED_ATTN", "0")
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from timm.data import create_transform, resolve_model_data_config
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "tests/data/golden/vit_base"
+LABELS = [1, 6, 8, 9]  # classes the model tells apart a little
+CLASSES, PER_CLASS, EXEMPLARS, Q, K = 4, 6, 5, 0.995, 3
+
+
+def pictures(folder):
+    """Blobs over stripes; class c prefers a hue, so that means differ between classes."""
+    rng = np.random.default_rng(11)
+    for c in range(CLASSES):
+        (folder / f"class_{LABELS[c]}").mkdir(parents=True, exist_ok=True)
+        for i in range(PER_CLASS):
+            y, x = np.mgrid[0:40, 0:40]
+            angle, wave = rng.uniform(0, math.pi), rng.uniform(3, 12)
+            base = 0.5 + 0.3 * np.sin((x * math.cos(angle) + y * math.sin(angle)) / wave * 2 * math.pi)
+            picture = base[..., None] * rng.uniform(0.3, 1, 3)
+            cx, cy, radius = rng.uniform(8, 32, 2).tolist() + [rng.uniform(5, 12)]
+            blob = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / radius ** 2)[..., None]
+            colour = np.roll([1.0, 0.2, 0.1], c) + rng.uniform(-0.1, 0.1, 3)
+            picture = picture * (1 - blob) + blob * colour + rng.normal(0, 0.03, picture.shape)
+            Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8)).save(folder / f"class_{LABELS[c]}" / f"{i}.png")
+
+
+def open_model():
+    import json
+    config = json.loads((MODEL / "config.json").read_text())
+    model = timm.create_model(config["architecture"], pretrained=False, **config["model_args"])
+    model.load_state_dict(load_file(MODEL / "model.safetensors"))
+    model.pretrained_cfg.update(config["pretrained_cfg"])
+    return model.eval()
+
+
+def forward(model, images):
+    """Everything the analyses look at, in float64: dictionaries of numpy arrays by block."""
+    seen = {}
+
+    def keep(name):
+        return lambda module, args, out: seen.__setitem__(name, out.detach().double().numpy())
+
+    handles = []
+    for b, block in enumerate(model.blocks):
+        handles += [block.mlp.act.register_forward_hook(keep(f"post{b}")),
+                    block.attn.register_forward_hook(keep(f"attn{b}")),
+                    block.mlp.register_forward_hook(keep(f"mlp{b}")),
+                    block.register_forward_hook(keep(f"resid{b}"))]
+    handles.append(model.blocks[0].register_forward_pre_hook(
+        lambda module, args: seen.__setitem__("embed", args[0].detach().double().numpy())))
+    with torch.no_grad():
+        seen["logits"] = model.double()(images.double()).numpy()
+    for h in handles:
+        h.remove()
+    return seen
+
+
+def stable_top(values, k):
+    return np.argsort(-values, kind="stable")[:k]
+
+
+def main():
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "tests/data/golden/atlas"
+    pictures(folder)
+    model = open_model()
+    transform = create_transform(**resolve_model_data_config(model), is_training=False)
+    paths = sorted(folder.glob("class_*/*.png"))
+    truth = np.array([int(p.parent.name.split("_")[1]) for p in paths])
+    images = torch.stack([transform(Image.open(p).convert("RGB")) for p in paths])
+    seen = forward(model, images)
+    blocks, n = len(model.blocks), len(paths)
+    state = {k: v.double().numpy() for k, v in model.state_dict().items()}
+    E, bias, gamma, beta = (state[k] for k in ("head.weight", "head.bias", "norm.weight", "norm.bias"))
+    eps, classes = model.norm.eps, E.shape[0]
+    post = np.stack([seen[f"post{b}"] for b in range(blocks)], 1)  # [n, blocks, tokens, neurons]
+    neurons, patches = post.shape[3], post.shape[2] - 1
+    maps = post[:, :, 1:, :]
+    logits = seen["logits"]
+    out = {}
+
+    # accuracy
+    order = np.argsort(-logits, axis=1, kind="stable")
+    place = np.array([list(order[i]).index(truth[i]) for i in range(n)])
+    others = np.where(np.eye(classes, dtype=bool)[truth], -np.inf, logits).max(1)
+    true_logit = logits[np.arange(n), truth]
+    out["accuracy"] = np.array([(place == 0).sum(), (place < 5).sum()], float)
+    out["class_margin"] = np.array([(true_logit - others)[truth == LABELS[c]].mean() for c in range(CLASSES)])
+    out["class_logit"] = np.array([true_logit[truth == LABELS[c]].mean() for c in range(CLASSES)])
+
+    # distributions over patches
+    flat = maps.transpose(1, 3, 0, 2).reshape(blocks, neurons, -1)
+    ordered = np.sort(flat, axis=2)
+    out["threshold"] = ordered[:, :, math.ceil(Q * flat.shape[2]) - 1]
+    out["threshold_99"] = ordered[:, :, math.ceil(0.99 * flat.shape[2]) - 1]
+    out["unit_mean"], out["unit_std"] = flat.mean(2), flat.std(2)
+    out["unit_min"], out["unit_max"] = flat.min(2), flat.max(2)
+    out["unit_density"] = (flat >= 2.0 ** -13).mean(2)
+
+    # class means and concentration
+    reduced = maps.mean(2)  # [n, blocks, neurons]
+    mean = np.stack([reduced[truth == LABELS[c]].mean(0) for c in range(CLASSES)])
+    out["class_mean"] = mean
+    w = np.maximum(mean, 0)
+    p = w / w.sum(2, keepdims=True)
+    out["effective"] = np.exp(-np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0).sum(2))
+    out["gini"] = np.abs(w[..., :, None] - w[..., None, :]).sum((2, 3)) / (2 * neurons * neurons * w.mean(2))
+    out["top3_share"] = np.sort(p, axis=2)[:, :, -3:].sum(2)
+    tops = [[set(stable_top(mean[c, b], 10)) for b in range(blocks)] for c in range(CLASSES)]
+    out["jaccard01"] = np.array([len(tops[0][b] & tops[1][b]) / len(tops[0][b] | tops[1][b]) for b in range(blocks)])
+
+    # exemplars
+    peak = maps.max(2)
+    ids = np.stack([[stable_top(peak[:, b, j], EXEMPLARS) for j in range(neurons)] for b in range(blocks)])
+    out["exemplar_id"] = ids.astype(float)
+    out["exemplar_value"] = np.stack([[peak[ids[b, j], b, j] for j in range(neurons)] for b in range(blocks)])
+    out["exemplar_patch"] = np.stack([[maps[ids[b, j, 0], b, :, j].argmax() for j in range(neurons)]
+                                      for b in range(blocks)]).astype(float)
+
+    # alignment
+    values = np.stack([state[f"blocks.{b}.mlp.fc2.weight"].T for b in range(blocks)])  # [blocks, neurons, dim]
+    centred = values - values.mean(2, keepdims=True)
+    fold = np.einsum("bjd,cd->bjc", centred * gamma, E)
+    scale = np.sqrt(values.var(2) + eps)[..., None]
+    ln = fold / scale + (E @ beta + bias)
+    raw = np.einsum("bjd,cd->bjc", values, E)
+
+    # selectivity towards the class a value vector promotes most; maxima counted in 16 bins an octave
+    target = ln.argmax(2)
+    auroc = np.full((blocks, neurons), np.nan)
+    cohen, ratio = np.full_like(auroc, np.nan), np.full_like(auroc, np.nan)
+
+    def bin_of(x):
+        if x < 2.0 ** -13:
+            return 0
+        mantissa, exponent = math.frexp(x)  # x = mantissa * 2^exponent, mantissa in [0.5, 1)
+        return 1 + (exponent + 12) * 16 + int((mantissa * 2 - 1) * 16)
+
+    for b in range(blocks):
+        for j in range(neurons):
+            mine = truth == target[b, j]
+            if not mine.any() or mine.all():
+                continue
+            a = [bin_of(x) for x in peak[mine, b, j]]
+            o = [bin_of(x) for x in peak[~mine, b, j]]
+            auroc[b, j] = np.mean([(x > y) + 0.5 * (x == y) for x in a for y in o])
+            x, y = reduced[mine, b, j], reduced[~mine, b, j]
+            cohen[b, j] = (x.mean() - y.mean()) / math.sqrt(0.5 * (x.var() + y.var()))
+            if y.mean() > 0 and x.mean() >= 0:
+                ratio[b, j] = x.mean() / y.mean()
+    out["auroc"], out["cohen"], out["ratio"] = auroc, cohen, ratio
+
+    # distances between classes 0..3
+    for k in (1, K):
+        d1, d2, d3 = (np.zeros((blocks, CLASSES, CLASSES)) for _ in range(3))
+        for b in range(blocks):
+            first = [stable_top(ln[b, :, c], k) for c in range(classes)]
+            own = [maps[truth == LABELS[c]][:, b][:, :, first[LABELS[c]]].mean(2) for c in range(CLASSES)]  # [images, patches]
+            union = sorted(set(int(j) for c in range(classes) for j in first[c]))
+            z = mean[:, b][:, union] / flat.std(2)[b, union]
+            for c in range(CLASSES):
+                for o in range(CLASSES):
+                    d1[b, c, o] = np.linalg.norm(own[c].mean(0) - own[o].mean(0))
+                    pairs = [np.sum((x - y) ** 2) for i, x in enumerate(own[c]) for m, y in enumerate(own[o])
+                             if c != o or i != m]
+                    d2[b, c, o] = math.sqrt(np.mean(pairs))
+                    d3[b, c, o] = np.linalg.norm(z[c] - z[o])
+        out[f"d1_k{k}"], out[f"d2_k{k}"], out[f"d3_k{k}"] = d1, d2, d3
+
+    # direct logit attribution to the true class
+    final = seen[f"resid{blocks - 1}"][:, 0]
+    sigma = np.sqrt(final.var(1) + eps)
+
+    def direct(x):  # [n, dim] -> logits of the true class
+        return ((x - x.mean(1, keepdims=True)) * gamma * E[truth]).sum(1) / sigma
+
+    parts = [direct(seen["embed"][:, 0])]
+    for b in range(blocks):
+        parts += [direct(seen[f"attn{b}"][:, 0]), direct(seen[f"mlp{b}"][:, 0])]
+    whole = np.sum(parts, 0) + (E @ beta + bias)[truth]
+    assert np.abs(whole - true_logit).max() < 1e-9
+    by_class = lambda x: np.stack([x[truth == LABELS[c]].mean(0) for c in range(CLASSES)])
+    out["direct"] = by_class(np.stack(parts, 1))
+    given = post[:, :, 0, :] / sigma[:, None, None] * fold[:, :, truth].transpose(2, 0, 1)
+    contribution = by_class(given)
+    out["contribution"] = contribution
+    size = np.sort(np.abs(contribution), axis=2)[:, :, ::-1]
+    share = np.cumsum(size, 2) / size.sum(2, keepdims=True)
+    out["k50"], out["k90"] = ((share < q).sum(2) + 1.0 for q in (0.5, 0.9))
+    out["cancel"] = size.sum(2) / np.abs(contribution.sum(2))
+    rank = lambda x: np.argsort(np.argsort(x)).astype(float)
+    out["spearman"] = np.array([[np.corrcoef(rank(contribution[c, b]), rank(ln[b, :, LABELS[c]]))[0, 1]
+                                 for b in range(blocks)] for c in range(CLASSES)])
+
+    # reading tokens early
+    def lens(x):
+        mu, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        return ((x - mu) / np.sqrt(var + eps) * gamma + beta) @ E.T + bias
+
+    read = {s: [lens(seen[f"{s}{b}"]) for b in range(blocks)] for s in ("resid", "attn", "mlp")}
+    place_of = lambda z: np.array([[(z[i, t] > z[i, t, truth[i]]).sum() + (z[i, t, :truth[i]] == z[i, t, truth[i]]).sum()
+                                    for t in range(z.shape[1])] for i in range(n)])
+    ident = np.zeros((blocks, 3, 2, 2))  # mean, rate by class token and patches
+    with_one = np.zeros((blocks, 3))
+    for b in range(blocks):
+        for s, name in enumerate(("resid", "attn", "mlp")):
+            r = place_of(read[name][b])
+            for g, tokens in enumerate((r[:, :1], r[:, 1:])):
+                ident[b, s, g] = (1 - tokens / classes).mean(), (tokens == 0).mean()
+            with_one[b, s] = (r[:, 1:] == 0).any(1).mean()
+    out["ident"], out["ident_images"] = ident, with_one
+    at_truth = lambda z: z[np.arange(n)[:, None], np.arange(z.shape[1]), truth[:, None]]
+    change = np.zeros((blocks, 2, 2))
+    eight = np.zeros((blocks, 8))
+    for b in range(1, blocks):
+        before = at_truth(read["resid"][b - 1])
+        for s, name in enumerate(("attn", "mlp")):
+            up = at_truth(read[name][b]) > before
+            change[b, s] = up[:, :1].mean(), up[:, 1:].mean()
+        best = [z.argmax(2) for z in (read["resid"][b - 1], read["attn"][b], read["mlp"][b])]
+        now = read["resid"][b].argmax(2)
+        cell = sum((x == now).astype(int) << i for i, x in enumerate(best))
+        eight[b] = np.bincount(cell.ravel(), minlength=8)
+    out["change"], out["composition"] = change, eight
+    agree = np.zeros((blocks, 2))
+    for b in range(blocks):
+        key_sets = [set(stable_top(raw[b, :, c], 5)) for c in range(classes)]
+        hits = matches = 0
+        for i in range(n):
+            for t in range(patches + 1):
+                top = stable_top(post[i, b, t], 5)
+                hits += bool(key_sets[truth[i]] & set(top))
+                matches += read["mlp"][b][i, t].argmax() in set(raw[b, top].argmax(1))
+        agree[b] = np.array([hits, matches]) / (n * (patches + 1))
+    out["agreement"] = agree
+
+    # stray tokens
+    norms = np.stack([np.linalg.norm(seen[f"resid{b}"], axis=2) for b in range(blocks)], 1)  # [n, blocks, tokens]
+    patch_norms = norms[:, :, 1:]
+    median = np.sort(patch_norms, 2)[:, :, (patches - 1) // 2]
+    stray = patch_norms > 2.5 * median[..., None]
+    out["outliers"] = stray.sum((0, 2)).astype(float)
+    out["norm_median"] = np.sort(patch_norms.transpose(1, 0, 2).reshape(blocks, -1), 1)[:, math.ceil(n * patches / 2) - 1]
+    out["norm_class_token"] = norms[:, :, 0].mean(0)
+    shares = np.zeros((n, blocks))
+    for i in range(n):
+        for b in range(blocks):
+            firing = peak[i, b] > 0
+            votes = np.bincount(maps[i, b].argmax(0)[firing], minlength=patches)
+            shares[i, b] = votes.max() / firing.sum()
+    out["top_share"] = shares.mean(0)
+
+    tensors = {k: torch.from_numpy(np.ascontiguousarray(np.asarray(v, dtype=np.float64))) for k, v in out.items()}
+    tensors = {k: torch.nan_to_num(v, nan=-999.0) for k, v in tensors.items()}
+    save_file(tensors, folder / "golden.safetensors",
+              metadata={"recorded_with": f"numpy {np.__version__}, torch {torch.__version__}, timm {timm.__version__}"})
+    print(f"{n} images, accuracy {out['accuracy']}, {sum(v.numel() for v in tensors.values())} numbers")
+
+
+if __name__ == "__main__":
+    main()
