@@ -106,14 +106,18 @@ typedef struct corners {
 static corners corners_of(const kh_warp *w, size_t x, size_t y) {
     const double px = w->m00 * (double)x + w->m01 * (double)y + w->tx;
     const double py = w->m10 * (double)x + w->m11 * (double)y + w->ty;
-    const double fx = floor(px), fy = floor(py), ax = px - fx, ay = py - fy;
-    const double side = (double)w->from;
+    /* floor() is a call on processors the compiler must assume to be old */
+    const ptrdiff_t ix = (ptrdiff_t)px - (px < (double)(ptrdiff_t)px);
+    const ptrdiff_t iy = (ptrdiff_t)py - (py < (double)(ptrdiff_t)py);
+    const double ax = px - (double)ix, ay = py - (double)iy;
+    const double wx[2] = {1 - ax, ax}, wy[2] = {1 - ay, ay};
+    const ptrdiff_t side = (ptrdiff_t)w->from;
     corners c = {.outside = 0};
     for (size_t k = 0; k < 4; k++) {
-        const double cx = fx + (double)(k % 2), cy = fy + (double)(k / 2);
-        const float weight = (float)((k % 2 ? ax : 1 - ax) * (k / 2 ? ay : 1 - ay));
+        const ptrdiff_t cx = ix + (ptrdiff_t)(k % 2), cy = iy + (ptrdiff_t)(k / 2);
+        const float weight = (float)(wx[k % 2] * wy[k / 2]);
         if (cx >= 0 && cy >= 0 && cx < side && cy < side) {
-            c.at[k] = (size_t)cy * w->from + (size_t)cx;
+            c.at[k] = (size_t)(cy * side + cx);
             c.weight[k] = weight;
         } else {
             c.outside += weight;
