@@ -97,6 +97,29 @@ static void print_counts(const char *title, const size_t *counts, size_t count, 
     }
 }
 
+/* Figure 3, and how the classes of each block fare. */
+static void print_blocks(const kh_truth_result *r) {
+    printf("\nclasses by the block of their top-1 neuron (figure 3), and their means:\n"
+           "  block classes accuracy    IoU pointing  AUROC    own\n");
+    for (size_t b = 0; b < r->plan.blocks; b++) {
+        double sum[5] = {0};
+        for (size_t c = 0; c < r->classes; c++) {
+            if (r->plan.neurons.global[c * r->plan.count].block != b) continue;
+            sum[0] += (double)r->correct[c] / (double)r->settings.scenes;
+            sum[1] += r->class[c].rank->iou;
+            sum[2] += r->class[c].rank->pointing;
+            sum[3] += r->class[c].rank->auroc;
+            sum[4] += r->selectivity[c].auroc;
+        }
+        const double count = (double)r->fig3[b];
+        printf("  %5zu %7zu", b, r->fig3[b]);
+        if (r->fig3[b])
+            printf(" %8.3f %6.3f %8.3f %6.3f %6.3f", sum[0] / count, sum[1] / count, sum[2] / count,
+                   sum[3] / count, sum[4] / count);
+        putchar('\n');
+    }
+}
+
 static kh_status print_text(const kh_truth_result *r, const char *out, kh_error *err) {
     printf("%zu classes, %zu scenes each, seed %llu; neurons ranked by alignment %s\n"
            "masks above the %.4gth percentile; random: mean of %zu neurons of the same block\n\n",
@@ -114,8 +137,7 @@ static kh_status print_text(const kh_truth_result *r, const char *out, kh_error 
                  r->classes);
     print_counts("classes by the rank that points best:", r->best_pointing, r->plan.topk,
                  r->classes);
-    print_counts("classes by the block of their top-1 neuron (figure 3):", r->fig3, r->plan.blocks,
-                 r->classes);
+    print_blocks(r);
     printf("\ntables and pictures in ");
     kh_print_path(out);
     putchar('\n');
