@@ -248,7 +248,7 @@ typedef struct kh_figure_look {
     const kh_figure_look_row *rows;
     size_t row_count, ranks;
     size_t width, height;      /* of every picture and overlay */
-    size_t cell;               /* px in the figure; 0: width, so pixels are kept */
+    size_t cell;               /* px in the figure; 0: the first multiple of width from 144 on */
     const uint8_t (*table)[3]; /* colours of the heatmaps, 256 entries */
     bool is_shared; /* one scale for all maps: one bar below, from the first map's low, high;
                      * else each map has its own bar */

@@ -51,6 +51,13 @@ typedef struct look_parts {
     const char **titles;     /* [1 + ranks] */
 } look_parts;
 
+/* Pixels are kept, or become squares where the picture is too narrow for the captions below it. */
+static size_t look_side(const kh_figure_look *look) {
+    enum { LEAST = 144 };
+    if (look->cell) return look->cell;
+    return look->width * ((LEAST + look->width - 1) / look->width);
+}
+
 static kh_status look_check(const kh_figure_look *look, kh_error *err) {
     size_t count;
     if (look->row_count == 0 || !look->rows || look->width == 0 || look->height == 0)
@@ -72,8 +79,8 @@ static bool look_map(kh_figure *figure, const kh_figure_look *look, const kh_fig
     panel->width = look->width;
     panel->height = look->height;
     panel->frame = !map->speaks_for ? KH_FRAME_THIN : map->is_match ? KH_FRAME_GOOD : KH_FRAME_BAD;
-    panel->caption = map_caption(figure, map->neuron, look->score_name, map->score, map->peak,
-                                 look->cell ? look->cell : look->width);
+    panel->caption =
+        map_caption(figure, map->neuron, look->score_name, map->score, map->peak, look_side(look));
     if (panel->caption && map->speaks_for)
         panel->caption =
             kh_compose_text(figure, "%s\nspeaks for %s", panel->caption, map->speaks_for);
@@ -133,7 +140,7 @@ static bool has_picture_frames(const kh_figure_look *look) {
 
 static kh_status look_add(kh_figure *figure, const kh_figure_look *look, const look_parts *parts,
                           kh_error *err) {
-    const size_t side = look->cell ? look->cell : look->width;
+    const size_t side = look_side(look);
     const kh_figure_look_map *first = first_map(look);
     kh_figure_scale shared = {.table = look->table,
                               .label = or_else(look->value_name, "memory coefficient a")};
@@ -151,9 +158,7 @@ static kh_status look_add(kh_figure *figure, const kh_figure_look *look, const l
         .row_labels = has_labels ? (const char *const *)parts->labels : NULL,
         .column_titles = (const char *const *)parts->titles,
         .cell_width = side,
-        .cell_height =
-            look->cell ? (size_t)llround((double)side * (double)look->height / (double)look->width)
-                       : look->height,
+        .cell_height = (size_t)llround((double)side * (double)look->height / (double)look->width),
         .scales = &shared,
         .scale_count = look->is_shared && first ? 1 : 0};
     KH_TRY(kh_figure_add_grid(figure, &grid, err));
