@@ -157,13 +157,14 @@ static kh_status compare_gradient(verifier *v, kh_error *err) {
     if (!objective || !kh_tensors_find(v->golden, "grad", &info)) return KH_OK;
     const char *const seed_site =
         kh_starts_with(objective, "feature:") ? "hook_pre_head" : "logits";
+    char shown[KH_SHOWN_BYTES];
     const char *colon = strchr(objective, ':');
     size_t component = 0;
     kh_site site;
     if (!colon || !kh_parse_size(colon + 1, &component) ||
         kh_site_find(v->session.model, seed_site, &site, NULL) || component >= site.count)
         return kh_fail(err, KH_E_FORMAT, "the golden file's objective '%s' is not understood",
-                       objective);
+                       kh_shown(objective, strlen(objective), shown, sizeof shown));
     const kh_model_info *m = kh_model_get_info(v->session.model);
     KH_TRY(kh_model_prepare_gradient(v->session.model, m->blocks - 1, err));
     const kh_pass_spec spec = {
