@@ -31,6 +31,10 @@ typedef struct kh_atlas_options {
     const char *const *other_runs; /* directories whose shards are merged too */
     size_t other_run_count;
     const char *command; /* NULL, or what the manifest says was run */
+    /* Pixel truth for the lens "dissect", with thresholds [blocks * neurons] of a complete run over
+     * the same images (kh_atlas_thresholds). Borrowed; NULL: none. */
+    const kh_label_set *label_set;
+    const float *thresholds;
     const kh_decode_options *decode;
     kh_progress_fn progress; /* "images"; false stops, and the run can be resumed */
     void *progress_user;
@@ -62,6 +66,10 @@ KH_API kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *s
                           const kh_atlas_options *options, kh_atlas_summary *summary,
                           kh_error *err);
 
+/* arrays/thresholds.npy of a complete run: out [count], count = blocks * neurons. Errors:
+ * KH_E_NOT_FOUND the run is not complete; KH_E_SHAPE another model's. */
+KH_API kh_status kh_atlas_thresholds(const char *run, float *out, size_t count, kh_error *err);
+
 /* What it will take. */
 typedef struct kh_atlas_estimate {
     size_t images;
@@ -74,7 +82,8 @@ KH_API kh_status kh_atlas_plan(kh_ctx *ctx, const kh_model *model, const kh_sour
                                const kh_atlas_options *options, kh_atlas_estimate *out,
                                kh_error *err);
 
-/* sha256 over all tables and arrays of a complete run in a canonical order. */
+/* sha256 over all tables and arrays of a complete run in a canonical order, and over the digest of
+ * the run in its folder dissect/, if there is one. */
 KH_API kh_status kh_atlas_digest(const char *run, char out[65], kh_error *err);
 
 /* What a run directory has and lacks. */

@@ -95,6 +95,10 @@ KH_API kh_status kh_preprocess_bytes(const kh_preprocess *how, const kh_image *i
 /* bytes -> out [3, height, width] floats: (v/255 - mean) / std, each operation rounded in fp32. */
 KH_API kh_status kh_preprocess_floats(const kh_preprocess *how, const kh_image *bytes, float *out,
                                       size_t count, kh_error *err);
+/* Where the model's input pixels lie on an image of width x height: x [how->width], y
+ * [how->height] as shares of its sides in (0, 1), or -1 for fill. To bring label maps along. */
+KH_API kh_status kh_preprocess_places(const kh_preprocess *how, size_t width, size_t height,
+                                      double *x, double *y, kh_error *err);
 /* Both steps. */
 KH_API kh_status kh_preprocess_image(const kh_preprocess *how, const kh_image *image, float *out,
                                      size_t count, kh_error *err);
@@ -178,6 +182,39 @@ KH_API kh_status kh_source_sha256(const kh_source *source, char out[65], kh_erro
 KH_API kh_status kh_source_read_image(const kh_source *source, size_t index,
                                       const kh_decode_options *options, kh_image *out,
                                       kh_error *err);
+
+/* ---- label maps ------------------------------------------------------------------------------ */
+
+/* What is where in the pictures of a set: a folder in Broden's layout (index.csv, label.csv,
+ * category.csv, images/), or one of ImageNet-S (masks/ or the folder itself with a PNG for each
+ * image, and labels.txt with the name of label 1, 2, ... on each line). In a PNG map the label is
+ * R + 256 G; 0 is unlabelled, and so is what lies beyond the last label. */
+typedef struct kh_label_set kh_label_set;
+
+typedef struct kh_map_label {
+    const char *name; /* "" for numbers that are not used */
+    size_t category;
+} kh_map_label;
+
+/* Errors: KH_E_NOT_FOUND; KH_E_FORMAT with file and line. limits may be NULL. Pair:
+ * kh_label_set_close. */
+KH_API kh_status kh_label_set_open(const char *folder, const kh_limits *limits, kh_label_set **out,
+                                   kh_error *err);
+KH_API void kh_label_set_close(kh_label_set *set);
+KH_API size_t kh_label_set_labels(const kh_label_set *set); /* numbers are 1 .. labels */
+KH_API kh_map_label kh_label_set_label(const kh_label_set *set, size_t number);
+KH_API size_t kh_label_set_categories(const kh_label_set *set);
+KH_API const char *kh_label_set_category(const kh_label_set *set, size_t category);
+/* The image of that folder and file name (endings aside); false when the set does not have it. */
+KH_API bool kh_label_set_find(const kh_label_set *set, const char *image, size_t *index);
+/* Labels of one category brought to the model's input, nearest pixel: out [how->height,
+ * how->width]. Several maps of one category: the first that labels a pixel. *has_any is false when
+ * the image is not annotated for the category. Errors: those of reading an image; KH_E_FORMAT. */
+KH_API kh_status kh_label_set_read(const kh_label_set *set, size_t index, size_t category,
+                                   const kh_preprocess *how, uint16_t *out, bool *has_any,
+                                   kh_error *err);
+/* sha256 over the tables (not the maps). */
+KH_API kh_status kh_label_set_sha256(const kh_label_set *set, char out[65], kh_error *err);
 
 /* ---- loading ahead --------------------------------------------------------------------------- */
 

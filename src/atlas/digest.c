@@ -3,6 +3,7 @@
 #include "keyhole/atlas.h"
 
 #include "atlas/job.h"
+#include "base/alloc.h"
 #include "base/file.h"
 #include "io/sha256.h"
 #include "keyhole/store.h"
@@ -57,6 +58,17 @@ static kh_status add_arrays(kh_sha256 *sha, const char *run, kh_error *err) {
     return status;
 }
 
+/* A dissection is a run of its own within the run whose thresholds it takes. */
+static kh_status add_dissection(kh_sha256 *sha, const char *run, kh_error *err) {
+    char path[KH_ATLAS_PATH], digest[65];
+    KH_TRY(kh_atlas_path(path, err, run, "dissect/manifest.json"));
+    if (!kh_file_exists(path)) return KH_OK;
+    KH_TRY(kh_atlas_path(path, err, run, "dissect"));
+    KH_TRY(kh_atlas_digest(path, digest, err));
+    if (kh_sha256_add(sha, digest, strlen(digest))) return KH_OK;
+    return kh_fail(err, KH_E_MEMORY, "no memory for a digest");
+}
+
 kh_status kh_atlas_digest(const char *run, char out[65], kh_error *err) {
     char path[KH_ATLAS_PATH];
     KH_TRY(kh_atlas_path(path, err, run, "manifest.json"));
@@ -68,8 +80,28 @@ kh_status kh_atlas_digest(const char *run, char out[65], kh_error *err) {
     if (!sha) return kh_fail(err, KH_E_MEMORY, "no memory for a digest");
     kh_status status = kh_store_db_scan(path, see, sha, err);
     if (!status) status = add_arrays(sha, run, err);
+    if (!status) status = add_dissection(sha, run, err);
     if (!status && !kh_sha256_finish(sha, out))
         status = kh_fail(err, KH_E_MEMORY, "no memory for a digest");
     kh_sha256_free(sha);
     return status;
+}
+
+kh_status kh_atlas_thresholds(const char *run, float *out, size_t count, kh_error *err) {
+    char path[KH_ATLAS_PATH];
+    unsigned char *bytes = NULL;
+    size_t size = 0;
+    KH_TRY(kh_atlas_path(path, err, run, "manifest.json"));
+    if (!kh_file_exists(path))
+        return kh_fail(err, KH_E_NOT_FOUND,
+                       "'%s' holds no complete run; run keyhole atlas to its end first", run);
+    KH_TRY(kh_atlas_path(path, err, run, "arrays/thresholds.npy"));
+    KH_TRY(kh_file_read(path, (uint64_t)1 << 32, &bytes, &size, err));
+    /* as kh_store_npy writes it: version 1.0, the header's length behind the magic */
+    const size_t header = size >= 10 ? 10u + bytes[8] + 256u * bytes[9] : size;
+    const bool fits = header <= size && size - header == count * sizeof *out;
+    if (fits) memcpy(out, bytes + header, size - header);
+    kh_free(bytes);
+    if (fits) return KH_OK;
+    return kh_fail(err, KH_E_SHAPE, "'%s' does not hold thresholds of %zu neurons", path, count);
 }

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/text.h"
+#include "io/sha256.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -92,7 +93,23 @@ static json_t *preprocess_json(const kh_preprocess *how) {
                      (json_int_t)how->crop_width, "rescale", how->rescale_factor);
 }
 
-static json_t *fingerprint(const kh_atlas_job *job, const char *set) {
+/* sha256 of label tables and thresholds, or "" where there are none. */
+static kh_status pixel_truth(const kh_atlas_job *job, char labels[65], char thresholds[65],
+                             kh_error *err) {
+    labels[0] = thresholds[0] = '\0';
+    if (job->options->label_set) KH_TRY(kh_label_set_sha256(job->options->label_set, labels, err));
+    if (!job->options->thresholds) return KH_OK;
+    kh_sha256 *sha = kh_sha256_create();
+    const bool ok = sha &&
+                    kh_sha256_add(sha, job->options->thresholds,
+                                  job->info->blocks * job->info->neurons * sizeof(float)) &&
+                    kh_sha256_finish(sha, thresholds);
+    kh_sha256_free(sha);
+    return ok ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a digest");
+}
+
+static json_t *fingerprint(const kh_atlas_job *job, const char *set, const char *labels,
+                           const char *thresholds) {
     const kh_atlas_options *o = job->options;
     const kh_model_info *info = job->info;
     const kh_decode_options plain = {0}, *d = o->decode ? o->decode : &plain;
@@ -100,18 +117,18 @@ static json_t *fingerprint(const kh_atlas_job *job, const char *set) {
     for (size_t i = 0; i < job->lens_count; i++)
         json_array_append_new(
             lenses, json_pack("[s, i]", job->kinds[i]->name, (int)job->kinds[i]->version));
-    return json_pack("{s:{s:s, s:s, s:s, s:s, s:I, s:I}, s:o, s:{s:I, s:s}, s:o, "
-                     "s:{s:I, s:I, s:f, s:I, s:b, s:b}, s:{s:s, s:s}}",
-                     "model", "weights", info->sha256[0] ? info->sha256 : info->source,
-                     "architecture", info->architecture, "activation", info->activation, "tag",
-                     info->tag, "height", (json_int_t)info->image_height, "width",
-                     (json_int_t)info->image_width, "preprocess",
-                     preprocess_json(&info->preprocess), "image_set", "images",
-                     (json_int_t)kh_source_count(job->source), "sha256", set, "lenses", lenses,
-                     "settings", "exemplars", (json_int_t)o->exemplars, "sample",
-                     (json_int_t)o->sample, "quantile", o->quantile, "seed", (json_int_t)o->seed,
-                     "exif_rotate", d->exif_rotate, "gray16_scale", d->gray16_scale, "arithmetic",
-                     "device", kh_ctx_device(job->ctx), "isa", kh_ctx_isa(job->ctx));
+    return json_pack(
+        "{s:{s:s, s:s, s:s, s:s, s:I, s:I}, s:o, s:{s:I, s:s}, s:o, "
+        "s:{s:I, s:I, s:f, s:I, s:b, s:b, s:s, s:s}, s:{s:s, s:s}}",
+        "model", "weights", info->sha256[0] ? info->sha256 : info->source, "architecture",
+        info->architecture, "activation", info->activation, "tag", info->tag, "height",
+        (json_int_t)info->image_height, "width", (json_int_t)info->image_width, "preprocess",
+        preprocess_json(&info->preprocess), "image_set", "images",
+        (json_int_t)kh_source_count(job->source), "sha256", set, "lenses", lenses, "settings",
+        "exemplars", (json_int_t)o->exemplars, "sample", (json_int_t)o->sample, "quantile",
+        o->quantile, "seed", (json_int_t)o->seed, "exif_rotate", d->exif_rotate, "gray16_scale",
+        d->gray16_scale, "label_maps", labels, "thresholds", thresholds, "arithmetic", "device",
+        kh_ctx_device(job->ctx), "isa", kh_ctx_isa(job->ctx));
 }
 
 /* ---- the job ------------------------------------------------------------------------------- */
@@ -147,7 +164,7 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
     const kh_model_info *info = kh_model_get_info(model);
     *job = (kh_atlas_job){
         .ctx = ctx, .model = model, .info = info, .source = source, .options = options};
-    char set[65];
+    char set[65], labels[65], thresholds[65];
     KH_TRY(check(options, err));
     KH_TRY(rank(job, err));
     job->setup = (kh_lens_setup){.ctx = ctx,
@@ -162,6 +179,8 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
                                  .sample = options->sample,
                                  .seed = options->seed,
                                  .quantile = options->quantile,
+                                 .label_set = options->label_set,
+                                 .thresholds = options->thresholds,
                                  .warn = options->warn,
                                  .warn_user = options->warn_user,
                                  .kinds = job->kinds,
@@ -169,7 +188,8 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
     kh_status status = choose_lenses(job, err);
     job->setup.lens_count = job->lens_count;
     if (!status) status = kh_source_sha256(source, set, err);
-    if (!status && !(job->head.fingerprint = fingerprint(job, set)))
+    if (!status) status = pixel_truth(job, labels, thresholds, err);
+    if (!status && !(job->head.fingerprint = fingerprint(job, set, labels, thresholds)))
         status = kh_fail(err, KH_E_MEMORY, "no memory to describe the run");
     if (status) kh_atlas_job_clear(job);
     return status;

@@ -15,7 +15,7 @@
 typedef struct settings {
     kh_common common;
     kh_model_settings model;
-    const char *out, *lenses, *shard, *label_file, *from;
+    const char *out, *lenses, *shard, *label_file, *from, *truth;
     size_t batch, exemplars, sample, seed, checkpoint;
     double quantile;
     bool keep_state, dry_run, exif_rotate, gray16_scale;
@@ -41,6 +41,13 @@ static void defaults(void *at) {
          offsetof(settings, label_file),                                                           \
          "FILE",                                                                                   \
          "True classes: lines 'name label', or one label a line in the order of the images."},     \
+        {KH_OPT_TEXT,                                                                              \
+         "truth",                                                                                  \
+         0,                                                                                        \
+         offsetof(settings, truth),                                                                \
+         "DIR",                                                                                    \
+         "Label maps of the images, in the layout of Broden or ImageNet-S: once the run is"        \
+         " complete, a second pass dissects every neuron into OUT/dissect."},                      \
         {KH_OPT_TEXT, "lenses",                                                                    \
          0,           offsetof(settings, lenses),                                                  \
          "NAMES",     "Lenses with commas between, or all. Default: the cheap ones."},             \
@@ -267,6 +274,33 @@ static kh_status open_source(const settings *s, size_t count, char **operands,
     return kh_source_open(operands, count, &options, out, err);
 }
 
+/* The second pass: its own run directory within the first, which must be complete. */
+static kh_status dissect(kh_session *session, const kh_source *source, const settings *s,
+                         const kh_atlas_options *first, kh_error *err) {
+    const kh_model_info *info = kh_model_get_info(session->model);
+    const size_t units = info->blocks * info->neurons;
+    kh_atlas_options o = *first;
+    kh_atlas_summary summary = {0};
+    kh_label_set *set = NULL;
+    char out[4096];
+    if ((size_t)snprintf(out, sizeof out, "%s/dissect", s->out) >= sizeof out)
+        return kh_fail(err, KH_E_LIMIT, "the run directory's path is too long");
+    float *thresholds = calloc(units, sizeof *thresholds);
+    kh_status status = thresholds ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for thresholds");
+    if (!status) status = kh_atlas_thresholds(s->out, thresholds, units, err);
+    if (!status) status = kh_label_set_open(s->truth, NULL, &set, err);
+    o.out = out;
+    o.lenses = "dissect";
+    o.other_run_count = 0;
+    o.label_set = set;
+    o.thresholds = thresholds;
+    if (!status) status = kh_atlas(session->ctx, session->model, source, &o, &summary, err);
+    if (!status) status = say_summary(&summary, &o, s->common.json, err);
+    kh_label_set_close(set);
+    free(thresholds);
+    return status;
+}
+
 static int run_either(const settings *s, bool only_merge, size_t count, char **operands,
                       kh_error *err) {
     kh_session session = {0};
@@ -288,7 +322,10 @@ static int run_either(const settings *s, bool only_merge, size_t count, char **o
         status = say_estimate(&session, source, &q.options, s->common.json, err);
     } else if (!status) {
         status = kh_atlas(session.ctx, session.model, source, &q.options, &summary, err);
-        if (!status) status = say_summary(&summary, &q.options, s->common.json, err);
+        if (!status && !(s->truth && s->common.json))
+            status = say_summary(&summary, &q.options, s->common.json, err);
+        if (!status && s->truth && (summary.is_complete || only_merge))
+            status = dissect(&session, source, s, &q.options, err);
     }
     kh_text_clear(&q.command);
     kh_source_free(source);

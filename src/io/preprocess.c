@@ -177,22 +177,50 @@ static kh_status render(const geometry *g, const kh_image *image, kh_image *out,
                        out->rgb + 3 * (skip_y * out->width + skip_x), 3 * out->width, err);
 }
 
-kh_status kh_preprocess_bytes(const kh_preprocess *how, const kh_image *image, kh_image *out,
-                              kh_error *err) {
-    *out = (kh_image){0};
-    KH_TRY(check(how, image, err));
-    geometry g = {.filter = how->filter};
+/* Errors: KH_E_SHAPE. */
+static kh_status geometry_of(const kh_preprocess *how, const kh_image *image, geometry *g,
+                             kh_error *err) {
+    *g = (geometry){.filter = how->filter};
     const bool hf = how->crop == KH_CROP_HF;
-    if (!(hf ? hf_geometry(how, image, &g) : timm_geometry(how, image, &g)))
+    if (!(hf ? hf_geometry(how, image, g) : timm_geometry(how, image, g)))
         return kh_fail(err, KH_E_SHAPE,
                        "an image of %zux%zu pixels cannot be resized for a %zux%zu input: a side "
                        "would vanish or be huge",
                        image->width, image->height, how->width, how->height);
-    if (hf && !how->do_crop && (g.width != how->width || g.height != how->height))
+    if (hf && !how->do_crop && (g->width != how->width || g->height != how->height))
         return kh_fail(err, KH_E_SHAPE,
                        "resizing gives %zux%zu pixels and nothing crops them, the model wants "
                        "%zux%zu",
-                       g.width, g.height, how->width, how->height);
+                       g->width, g->height, how->width, how->height);
+    return KH_OK;
+}
+
+/* Middles of output pixels as shares of the image's side; -1 where there is only fill. */
+static void shares_of(ptrdiff_t offset, size_t have, size_t want, double *out) {
+    for (size_t i = 0; i < want; i++) {
+        const double at = ((double)i + (double)offset + 0.5) / (double)have;
+        out[i] = at > 0 && at < 1 ? at : -1;
+    }
+}
+
+kh_status kh_preprocess_places(const kh_preprocess *how, size_t width, size_t height, double *x,
+                               double *y, kh_error *err) {
+    uint8_t none = 0;
+    const kh_image image = {width, height, &none}; /* only its sides are looked at */
+    geometry g;
+    KH_TRY(check(how, &image, err));
+    KH_TRY(geometry_of(how, &image, &g, err));
+    shares_of(g.left, g.width, how->width, x);
+    shares_of(g.top, g.height, how->height, y);
+    return KH_OK;
+}
+
+kh_status kh_preprocess_bytes(const kh_preprocess *how, const kh_image *image, kh_image *out,
+                              kh_error *err) {
+    geometry g;
+    *out = (kh_image){0};
+    KH_TRY(check(how, image, err));
+    KH_TRY(geometry_of(how, image, &g, err));
     kh_image made = {how->width, how->height, kh_realloc(NULL, how->width * how->height, 3)};
     if (!made.rgb)
         return kh_fail(err, KH_E_MEMORY, "no memory for a %zux%zu image", how->width, how->height);

@@ -57,7 +57,9 @@ typedef struct kh_lens_setup {
     size_t exemplars;              /* shown for each unit */
     size_t sample;                 /* images in the random baseline */
     uint64_t seed;
-    double quantile; /* of the dissection threshold */
+    double quantile;               /* of the dissection threshold */
+    const kh_label_set *label_set; /* NULL: no pixel truth */
+    const float *thresholds;       /* [units] of an earlier run, or NULL */
     kh_warn_fn warn;
     void *warn_user;
     /* the lenses of the run, so that one can read another's state when it finishes */
@@ -127,6 +129,6 @@ static inline size_t kh_ranking_unit(const kh_ranking *r, size_t block, size_t r
 
 extern const kh_lens_kind kh_kind_images, kh_kind_accuracy, kh_kind_units, kh_kind_class_mean,
     kh_kind_distance, kh_kind_exemplars, kh_kind_selectivity, kh_kind_attribution, kh_kind_audit,
-    kh_kind_identify;
+    kh_kind_identify, kh_kind_dissect;
 
 #endif

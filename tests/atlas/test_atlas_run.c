@@ -5,6 +5,7 @@
 #include "base/rng.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -181,6 +182,73 @@ static void a_killed_run_goes_on_where_it_was(void **state) {
     assert_string_equal(digest, expected);
 }
 
+/* One label map for every readable picture, all by formula. */
+static const char *label_folder(void) {
+    const char *folder = kh_test_folder("maps");
+    char path[8300];
+    uint8_t rgb[48 * 48 * 3] = {0};
+    kh_error err = {0};
+    atlas_world w;
+    atlas_world_open(&w, MODEL, set_folder, 1);
+    (void)snprintf(path, sizeof path, "%s/labels.txt", folder);
+    FILE *names = fopen(path, "wb");
+    assert_non_null(names);
+    assert_true(fputs("sky\nn01440764\ngrass\n", names) >= 0);
+    assert_int_equal(fclose(names), 0);
+    for (size_t i = 0; i < kh_source_count(w.source); i++) {
+        for (size_t p = 0; p < 48 * 48; p++)
+            rgb[3 * p] = (uint8_t)((p / 48 / (5 + i % 7) + p % 48 / 11 + i) % 4);
+        const char *name = strstr(kh_source_get(w.source, i).name, set_folder);
+        assert_non_null(name);
+        (void)snprintf(path, sizeof path, "%s%s", folder, name + strlen(set_folder));
+        char *slash = strrchr(path, '/');
+        *slash = '\0';
+        (void)mkdir(path, 0777);
+        *slash = '/';
+        const kh_image image = {48, 48, rgb};
+        kh_assert_ok(kh_image_write(path, &image, &err));
+    }
+    atlas_world_close(&w);
+    return folder;
+}
+
+static void a_dissection_is_as_indifferent_as_its_run(void **state) {
+    (void)state;
+    atlas_world w;
+    char first[65], digest[65], out[4096], maps[4096];
+    kh_error err = {0};
+    kh_label_set *set;
+    (void)snprintf(maps, sizeof maps, "%s", label_folder());
+    (void)snprintf(out, sizeof out, "%s", kh_test_folder("thresholds"));
+    kh_assert_ok(kh_label_set_open(maps, NULL, &set, &err));
+    atlas_world_open(&w, MODEL, set_folder, 1);
+    kh_atlas_options options = atlas_options(out);
+    atlas_digest_of(&w, &options, digest);
+    const kh_model_info *info = kh_model_get_info(w.model);
+    float *thresholds = calloc(info->blocks * info->neurons, sizeof *thresholds);
+    kh_assert_ok(kh_atlas_thresholds(out, thresholds, info->blocks * info->neurons, &err));
+    kh_assert_fails(kh_atlas_thresholds(out, thresholds, 7, &err), KH_E_SHAPE, "7 neurons");
+    atlas_world_close(&w);
+    for (size_t i = 0; i < 3; i++) {
+        atlas_world_open(&w, MODEL, set_folder, 1 + i);
+        options = atlas_options(kh_test_folder("dissect"));
+        options.lenses = "dissect";
+        options.label_set = set;
+        options.thresholds = thresholds;
+        options.batch = 1 + 6 * i;
+        options.shards = i == 1 ? 2 : 1;
+        options.shard = options.shards - 1;
+        if (i == 1) kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, NULL, &err));
+        options.shards = 1;
+        options.shard = 0;
+        atlas_digest_of(&w, &options, i ? digest : first);
+        if (i) assert_string_equal(digest, first);
+        atlas_world_close(&w);
+    }
+    free(thresholds);
+    kh_label_set_close(set);
+}
+
 static void broken_images_are_counted_and_listed(void **state) {
     (void)state;
     atlas_world w;
@@ -209,6 +277,7 @@ int main(void) {
         cmocka_unit_test(shards_in_any_order_change_nothing),
         cmocka_unit_test(shards_of_other_directories_are_merged),
         cmocka_unit_test(a_stopped_run_goes_on_where_it_was),
+        cmocka_unit_test(a_dissection_is_as_indifferent_as_its_run),
         cmocka_unit_test(broken_images_are_counted_and_listed),
     };
     return cmocka_run_group_tests(tests, make_expected, NULL);

@@ -1,0 +1,36 @@
+/* io/label_set.h: inside the label maps. */
+#ifndef KH_IO_LABEL_SET_H
+#define KH_IO_LABEL_SET_H
+
+#include "base/status.h"
+#include "keyhole/io.h"
+
+enum { KH_LABEL_CATEGORIES = 16, KH_LABELS = 65535 };
+
+typedef struct kh_labelled_image {
+    char *key;                        /* "folder/name" without ending */
+    size_t height, width;             /* of the picture; 0: not known */
+    char *cells[KH_LABEL_CATEGORIES]; /* items with ';' between: a number or a map's path */
+} kh_labelled_image;
+
+struct kh_label_set {
+    char *folder;              /* cells are relative to it */
+    kh_labelled_image *images; /* sorted by key */
+    size_t image_count, image_capacity;
+    char *names[KH_LABELS + 1]; /* NULL: not used */
+    uint8_t category_of[KH_LABELS + 1];
+    size_t label_count;
+    char *categories[KH_LABEL_CATEGORIES];
+    size_t category_count;
+    kh_limits limits;
+    char sha256[65];
+};
+
+/* Fill the set from the tables of a Broden folder, or from a folder of maps. */
+kh_status kh_label_set_read_broden(kh_label_set *set, kh_error *err);
+kh_status kh_label_set_read_masks(kh_label_set *set, kh_error *err);
+
+/* key of a path: the last two parts, without the ending; free with kh_free. */
+char *kh_label_key(const char *path);
+
+#endif

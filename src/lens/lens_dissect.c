@@ -1,0 +1,257 @@
+/* Lens "dissect": Network Dissection of every key neuron against pixel truth, and which neurons
+ * fire on the subject, at its border or on the background. A second pass: thresholds come from
+ * "units". */
+#include "lens/dissect.h"
+#include "lens/lens.h"
+
+#include "base/alloc.h"
+#include "base/text.h"
+#include "compute/backend.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+
+typedef struct state {
+    const kh_lens_setup *setup;
+    kh_dissect_plan plan;
+    size_t labels, categories, pixels;
+    size_t *map_of;      /* [images] place in the label set, or SIZE_MAX */
+    uint16_t *subject;   /* [classes] the label that is the class, or 0 */
+    uint64_t *intersect; /* [units, labels + 1] */
+    uint64_t *active;    /* [units, categories] pixels above the threshold, annotated images only */
+    uint64_t *truth;     /* [labels + 1] */
+    uint64_t *seen;      /* [1] images with label maps */
+    int64_t *fire;       /* [units, KH_REGIONS] sums of coefficients */
+    uint64_t *tokens;    /* [KH_REGIONS] */
+    uint16_t *maps;      /* [max_batch, categories, pixels] of the batch at hand */
+    bool *has;           /* [max_batch, categories] */
+    uint8_t *region;     /* [max_batch, patches] */
+    size_t room;         /* images the three have room for */
+} state;
+
+static void free_state(void *at) {
+    state *s = at;
+    if (!s) return;
+    kh_dissect_plan_clear(&s->plan);
+    void *const all[] = {s->map_of, s->subject, s->intersect, s->active, s->truth, s->seen,
+                         s->fire,   s->tokens,  s->maps,      s->has,    s->region};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        kh_free(all[i]);
+    kh_free(s);
+}
+
+static const char *refuses(const kh_lens_setup *setup) {
+    if (!setup->label_set) return "no label maps are given";
+    return setup->thresholds ? NULL : "it needs the thresholds of a complete run";
+}
+
+/* "traffic_light" and "Traffic light, stoplight": up to the first comma, '_' as a blank. */
+static bool same_name(const char *label, const char *class_name) {
+    const size_t length = strcspn(class_name, ",");
+    if (strlen(label) != length) return false;
+    for (size_t i = 0; i < length; i++) {
+        const int a = label[i] == '_' ? ' ' : tolower((unsigned char)label[i]);
+        const int b = class_name[i] == '_' ? ' ' : tolower((unsigned char)class_name[i]);
+        if (a != b) return false;
+    }
+    return true;
+}
+
+static void match_classes(state *s) {
+    const kh_classes *classes = kh_model_classes(s->setup->model);
+    for (size_t c = 0; classes && c < s->setup->info->classes; c++)
+        for (size_t l = 1; l <= s->labels && s->subject[c] == 0; l++) {
+            const kh_class one = kh_classes_get(classes, c);
+            const char *name = kh_label_set_label(s->setup->label_set, l).name;
+            if (*name && (same_name(name, one.name) || (one.wnid && !strcmp(name, one.wnid))))
+                s->subject[c] = (uint16_t)l;
+        }
+}
+
+static kh_status match_images(state *s, kh_error *err) {
+    size_t found = 0;
+    for (size_t i = 0; i < s->setup->images; i++) {
+        const char *name = kh_source_get(s->setup->source, i).name;
+        if (kh_label_set_find(s->setup->label_set, name, &s->map_of[i]))
+            found++;
+        else
+            s->map_of[i] = SIZE_MAX;
+    }
+    if (found) return KH_OK;
+    return kh_fail(err, KH_E_NOT_FOUND,
+                   "none of the %zu images has label maps: folder and file name (without its "
+                   "ending) must be those of the label set",
+                   s->setup->images);
+}
+
+static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
+    state *s = kh_calloc(1, sizeof *s);
+    kh_status status = KH_OK;
+    *out = NULL;
+    if (s) {
+        const kh_label_set *set = setup->label_set;
+        s->setup = setup;
+        s->labels = kh_label_set_labels(set);
+        s->categories = kh_label_set_categories(set);
+        s->pixels = setup->info->image_height * setup->info->image_width;
+        s->map_of = kh_calloc(setup->images, sizeof *s->map_of);
+        s->subject = kh_calloc(setup->info->classes, sizeof *s->subject);
+        s->intersect = kh_calloc(setup->units * (s->labels + 1), sizeof *s->intersect);
+        s->active = kh_calloc(setup->units * s->categories, sizeof *s->active);
+        s->truth = kh_calloc(s->labels + 1, sizeof *s->truth);
+        s->seen = kh_calloc(1, sizeof *s->seen);
+        s->fire = kh_calloc(setup->units * KH_REGIONS, sizeof *s->fire);
+        s->tokens = kh_calloc(KH_REGIONS, sizeof *s->tokens);
+    }
+    if (!s || !s->map_of || !s->subject || !s->intersect || !s->active || !s->truth || !s->seen ||
+        !s->fire || !s->tokens)
+        status = kh_fail(err, KH_E_MEMORY, "no memory to dissect %zu neurons", setup->units);
+    if (!status) status = kh_dissect_plan_init(&s->plan, setup->info, err);
+    if (!status) status = match_images(s, err);
+    if (!status) match_classes(s);
+    if (status)
+        free_state(s);
+    else
+        *out = s;
+    return status;
+}
+
+static size_t pieces(void *at, kh_piece *p) {
+    state *s = at;
+    const size_t u = s->setup->units;
+    p[0] = (kh_piece){"dissect.intersect", KH_PIECE_SUM_U64, s->intersect, u * (s->labels + 1), 0};
+    p[1] = (kh_piece){"dissect.active", KH_PIECE_SUM_U64, s->active, u * s->categories, 0};
+    p[2] = (kh_piece){"dissect.truth", KH_PIECE_SUM_U64, s->truth, s->labels + 1, 0};
+    p[3] = (kh_piece){"dissect.seen", KH_PIECE_SUM_U64, s->seen, 1, 0};
+    p[4] = (kh_piece){"dissect.fire", KH_PIECE_SUM_I64, s->fire, u * KH_REGIONS, 0};
+    p[5] = (kh_piece){"dissect.tokens", KH_PIECE_SUM_U64, s->tokens, KH_REGIONS, 0};
+    return 6;
+}
+
+/* ---- label maps of a batch ----------------------------------------------------------------- */
+
+static kh_status make_room(state *s, size_t count, kh_error *err) {
+    if (count <= s->room) return KH_OK;
+    kh_free(s->maps);
+    kh_free(s->has);
+    kh_free(s->region);
+    s->maps = kh_calloc(count * s->categories * s->pixels, sizeof *s->maps);
+    s->has = kh_calloc(count * s->categories, sizeof *s->has);
+    s->region = kh_calloc(count * s->setup->patches, sizeof *s->region);
+    s->room = s->maps && s->has && s->region ? count : 0;
+    if (s->room) return KH_OK;
+    return kh_fail(err, KH_E_MEMORY, "no memory for the label maps of %zu images", count);
+}
+
+static kh_status read_maps(state *s, const kh_lens_batch *batch, size_t i, kh_error *err) {
+    const size_t map = s->map_of[batch->ids[i]];
+    memset(s->region + i * s->setup->patches, KH_REGIONS, s->setup->patches);
+    if (map == SIZE_MAX) {
+        memset(s->has + i * s->categories, 0, s->categories * sizeof *s->has);
+        return KH_OK;
+    }
+    for (size_t c = 0; c < s->categories; c++) {
+        uint16_t *labels = s->maps + (i * s->categories + c) * s->pixels;
+        KH_TRY(kh_label_set_read(s->setup->label_set, map, c, &s->setup->info->preprocess, labels,
+                                 &s->has[i * s->categories + c], err));
+        for (size_t p = 0; p < s->pixels; p++)
+            s->truth[labels[p]] += labels[p] > 0;
+    }
+    s->seen[0]++;
+    const size_t truth = batch->truth[i];
+    const size_t subject = truth < s->setup->info->classes ? s->subject[truth] : 0;
+    if (subject == 0) return KH_OK;
+    const size_t category = kh_label_set_label(s->setup->label_set, subject).category;
+    kh_dissect_regions(&s->plan, s->maps + (i * s->categories + category) * s->pixels,
+                       (uint16_t)subject, s->region + i * s->setup->patches);
+    for (size_t t = 0; t < s->setup->patches; t++)
+        if (s->region[i * s->setup->patches + t] < KH_REGIONS)
+            s->tokens[s->region[i * s->setup->patches + t]]++;
+    return KH_OK;
+}
+
+/* ---- neurons ------------------------------------------------------------------------------- */
+
+enum { CHUNK = 16 };
+
+typedef struct job {
+    state *s;
+    const kh_lens_batch *batch;
+    size_t chunks; /* of a block */
+} job;
+
+static void see_unit(state *s, const kh_lens_batch *batch, size_t i, size_t block, size_t neuron) {
+    const kh_model_info *info = s->setup->info;
+    const size_t unit = block * info->neurons + neuron, patches = s->setup->patches;
+    const float threshold = s->setup->thresholds[unit];
+    const float *column = batch->site[KH_SITE_POST][block] +
+                          (i * info->tokens + info->prefix_tokens) * info->neurons + neuron;
+    const uint8_t *region = s->region + i * patches;
+    float map[KH_DISSECT_PATCHES];
+    double sums[KH_REGIONS] = {0};
+    for (size_t t = 0; t < patches; t++) {
+        map[t] = column[t * info->neurons];
+        if (region[t] < KH_REGIONS) sums[region[t]] += (double)map[t];
+    }
+    for (size_t r = 0; r < KH_REGIONS; r++)
+        (void)kh_fix_add(&s->fire[unit * KH_REGIONS + r], sums[r]);
+    /* a threshold at the sketch's lower edge means: hardly ever fires */
+    if (!(threshold > 0x1p-13f) || !(batch->features->max[i * s->setup->units + unit] > threshold))
+        return;
+    const kh_dissect_image image = {.maps = s->maps + i * s->categories * s->pixels,
+                                    .has = s->has + i * s->categories,
+                                    .categories = s->categories};
+    kh_dissect_count(&s->plan, map, threshold, &image, s->intersect + unit * (s->labels + 1),
+                     s->active + unit * s->categories);
+}
+
+static void see_chunk(void *arg, size_t task, size_t worker) {
+    const job *j = arg;
+    const size_t neurons = j->s->setup->info->neurons;
+    const size_t block = task / j->chunks, first = task % j->chunks * CHUNK;
+    const size_t end = first + CHUNK < neurons ? first + CHUNK : neurons;
+    (void)worker;
+    for (size_t i = 0; i < j->batch->count; i++) {
+        if (j->s->map_of[j->batch->ids[i]] == SIZE_MAX) continue;
+        for (size_t n = first; n < end; n++)
+            see_unit(j->s, j->batch, i, block, n);
+    }
+}
+
+static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
+    state *s = at;
+    const kh_model_info *info = s->setup->info;
+    KH_TRY(make_room(s, batch->count, err));
+    for (size_t i = 0; i < batch->count; i++)
+        KH_TRY(read_maps(s, batch, i, err));
+    job j = {.s = s, .batch = batch, .chunks = (info->neurons + CHUNK - 1) / CHUNK};
+    kh_pool_run(kh_ctx_pool(s->setup->ctx), info->blocks * j.chunks, see_chunk, &j);
+    return KH_OK;
+}
+
+static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
+    const state *s = at;
+    const kh_dissect_view view = {.setup = s->setup,
+                                  .labels = s->labels,
+                                  .categories = s->categories,
+                                  .images = s->seen[0],
+                                  .intersect = s->intersect,
+                                  .active = s->active,
+                                  .truth = s->truth,
+                                  .fire = s->fire,
+                                  .tokens = s->tokens};
+    return kh_dissect_write(&view, out, err);
+}
+
+const kh_lens_kind kh_kind_dissect = {
+    .name = "dissect",
+    .version = 1,
+    .sites = 1u << KH_SITE_POST,
+    .refuses = refuses,
+    .create = create,
+    .free = free_state,
+    .pieces = pieces,
+    .consume = consume,
+    .finish = finish,
+};
