@@ -3,6 +3,8 @@
 #ifndef KH_LENS_CLONES_H
 #define KH_LENS_CLONES_H
 
+#include <stddef.h> /* so that the file is not empty where clones are not */
+
 /* Sanitizers run before the loader can choose. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) &&   \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
