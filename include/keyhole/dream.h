@@ -131,7 +131,8 @@ typedef enum kh_dream_tokens {
     KH_TOKENS_ALL,     /* class token included, as the reference */
     KH_TOKENS_CLASS,   /* token 0 */
     KH_TOKENS_PATCHES, /* without prefix tokens */
-    KH_TOKENS_CELL     /* one patch, `cell` counted row by row */
+    KH_TOKENS_CELL,    /* one patch, `cell` counted row by row */
+    KH_TOKENS_BOTH     /* half the class token, half the mean of the patches */
 } kh_dream_tokens;
 
 typedef enum kh_dream_diversity {

@@ -125,7 +125,7 @@ static bool is_one_of(const char *word, const char *const *words, size_t count, 
 
 static kh_status plan_settings(kh_dream_run *run, kh_error *err) {
     static const char *const gates[] = {"pre", "post", "warm", "positive", "phi"};
-    static const char *const tokens[] = {"all", "class", "patches", "cell"};
+    static const char *const tokens[] = {"all", "class", "patches", "cell", "both"};
     const kh_dream_options *o = run->options;
     kh_dream_settings *s = &run->settings;
     KH_TRY(kh_dream_preset(o->preset, s, err));
@@ -137,7 +137,7 @@ static kh_status plan_settings(kh_dream_run *run, kh_error *err) {
     int which = 0;
     if (is_one_of(o->gate, gates, 5, &which)) run->objective.gate = (kh_dream_gate)which;
     which = 0;
-    if (is_one_of(o->tokens, tokens, 4, &which)) run->objective.tokens = (kh_dream_tokens)which;
+    if (is_one_of(o->tokens, tokens, 5, &which)) run->objective.tokens = (kh_dream_tokens)which;
     run->objective.cell = o->cell;
     run->objective.images = o->images ? o->images : 1;
     run->objective.interpolates = o->interpolates;

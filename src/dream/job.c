@@ -92,7 +92,7 @@ static kh_status check_objective(const kh_model *m, const kh_dream_settings *s,
         return kh_fail(err, KH_E_UNSUPPORTED,
                        "this model's hidden units are gated; only their gates before the "
                        "activation can be dreamed of");
-    if (o->tokens == KH_TOKENS_CLASS && !i->has_class_token)
+    if ((o->tokens == KH_TOKENS_CLASS || o->tokens == KH_TOKENS_BOTH) && !i->has_class_token)
         return kh_fail(err, KH_E_ARG, "this model has no class token");
     if (o->tokens == KH_TOKENS_CELL && o->cell >= i->tokens - i->prefix_tokens)
         return kh_fail(err, KH_E_ARG, "patch %zu, the model has %zu", o->cell,

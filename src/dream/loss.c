@@ -33,9 +33,18 @@ static range tokens_of(const kh_dream *d, const kh_model_info *info) {
         return (range){info->prefix_tokens + d->objective.cell,
                        info->prefix_tokens + d->objective.cell + 1};
     case KH_TOKENS_ALL:
+    case KH_TOKENS_BOTH:
         break;
     }
     return (range){0, info->tokens};
+}
+
+/* What a token counts in the mean over tokens. */
+static double share_of(const kh_dream *d, const kh_model_info *info, size_t token) {
+    const range tokens = tokens_of(d, info);
+    if (d->objective.tokens != KH_TOKENS_BOTH) return 1.0 / (double)(tokens.end - tokens.first);
+    if (token == 0) return 0.5;
+    return token < info->prefix_tokens ? 0.0 : 0.5 / (double)(info->tokens - info->prefix_tokens);
 }
 
 /* A term's weight for one image; with interpolation from weight to last_weight. */
@@ -92,9 +101,8 @@ static void neuron_view(const kh_loss_batch *b, kh_dream *d, const kh_dream_term
     const size_t unit = at->has_dense ? t->index : at->at[t->index];
     const float *pre = kh_pass_tap(b->pass, at->tap_pre) + view * info->tokens * width;
     const range tokens = tokens_of(d, info);
-    const double share =
-        weight / ((double)(d->images * d->views) * (double)(tokens.end - tokens.first));
     for (size_t k = tokens.first; k < tokens.end; k++) {
+        const double share = weight / (double)(d->images * d->views) * share_of(d, info, k);
         const double h = (double)pre[k * width + unit];
         const gated g = gate_of(d, h);
         if (counts) tally_add(counts, h);
@@ -118,9 +126,8 @@ static void value_view(const kh_loss_batch *b, kh_dream *d, const kh_dream_term 
     const kh_wants_block *at = &b->wants->blocks[t->block];
     const float *z = kh_pass_tap(b->pass, at->tap_value);
     const range tokens = tokens_of(d, info);
-    const double share =
-        weight / ((double)(d->images * d->views) * (double)(tokens.end - tokens.first));
     for (size_t k = tokens.first; k < tokens.end; k++) {
+        const double share = weight / (double)(d->images * d->views) * share_of(d, info, k);
         const size_t i = (view * info->tokens + k) * info->dim + t->index;
         d->view_loss -= share * (double)z[i];
         b->seeds[at->seed_value][i] -= (float)share;
@@ -134,9 +141,8 @@ static void direction_view(const kh_loss_batch *b, kh_dream *d, const kh_dream_t
     const kh_model_info *info = kh_model_get_info(b->wants->model);
     const kh_wants_block *at = &b->wants->blocks[t->block];
     const range tokens = tokens_of(d, info);
-    const double share =
-        weight / ((double)(d->images * d->views) * (double)(tokens.end - tokens.first));
     for (size_t k = tokens.first; k < tokens.end; k++) {
+        const double share = weight / (double)(d->images * d->views) * share_of(d, info, k);
         const size_t row = (view * info->tokens + k) * info->dim;
         const float *h = kh_pass_tap(b->pass, at->tap_stream) + row;
         double dot = 0, hh = 0, dd = 0;

@@ -271,6 +271,35 @@ static void a_photo_is_where_accentuation_starts(void **state) {
     stage_close(&s);
 }
 
+/* "both" is half the class token and half the patches, in loss and gradient. */
+static void both_is_half_and_half(void **state) {
+    (void)state;
+    kh_error err = {0};
+    stage s = stage_open(MODEL, SIDE, 2);
+    const kh_dream_settings settings = preset_of("default", 0);
+    const kh_dream_term term = neuron_term(3, 11);
+    const kh_dream_tokens kinds[3] = {KH_TOKENS_CLASS, KH_TOKENS_PATCHES, KH_TOKENS_BOTH};
+    kh_dream *d[3];
+    for (size_t k = 0; k < 3; k++) {
+        const kh_dream_objective o = {.terms = &term, .term_count = 1, .tokens = kinds[k]};
+        d[k] = dream_open(&s, "t", &settings, &o);
+    }
+    kh_assert_ok(kh_dreamer_gradient(s.dreamer, d, 3, &err));
+    const double half = 0.5 * (kh_dream_get_stats(d[0]).loss + kh_dream_get_stats(d[1]).loss);
+    assert_true(fabs(kh_dream_get_stats(d[2]).loss - half) <= 1e-12);
+    const size_t count = 3 * d[0]->canvas.count;
+    float *want = malloc(count * sizeof *want), largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        want[i] = 0.5f * (d[0]->image[0].gradient[i] + d[1]->image[0].gradient[i]);
+        largest = fmaxf(largest, fabsf(want[i]));
+    }
+    kh_assert_close(d[2]->image[0].gradient, want, count, 0, 1e-5 * (double)largest);
+    free(want);
+    for (size_t k = 0; k < 3; k++)
+        kh_dream_free(d[k]);
+    stage_close(&s);
+}
+
 static void warm_starts_switch_over(void **state) {
     (void)state;
     stage s = stage_open(MODEL, SIDE, 2);
@@ -332,6 +361,7 @@ int main(void) {
         cmocka_unit_test(the_whole_chain_has_its_slope),
         cmocka_unit_test(a_few_steps_wake_the_neuron),
         cmocka_unit_test(a_photo_is_where_accentuation_starts),
+        cmocka_unit_test(both_is_half_and_half),
         cmocka_unit_test(warm_starts_switch_over),
         cmocka_unit_test(the_impossible_is_refused),
     };
