@@ -87,6 +87,7 @@ KH_CLONES static void reduce_tile(void *arg, size_t task, size_t worker) {
         }
         for (size_t t = prefix; t < info->tokens; t++) {
             const float *row = rows + t * neurons;
+            kh_expect_row(row, neurons, info->tokens - t, width);
             if (width < TILE) row = memcpy(padded, row, width * sizeof *row);
             add_row(&s, row, (uint32_t)(t - prefix));
         }

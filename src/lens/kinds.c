@@ -1,6 +1,9 @@
 /* The list of lenses, in the order in which they finish. */
 #include "lens/lens.h"
 
+#include "compute/backend.h"
+
+#include <stdatomic.h>
 #include <string.h>
 
 const kh_lens_kind *const kh_lens_kinds[] = {
@@ -35,4 +38,26 @@ kh_status kh_lens_not_finite(const kh_lens_setup *setup, const char *what, uint6
                              kh_error *err) {
     return kh_fail(err, KH_E_NUMERIC, "%s of image %llu (%s) is not a number that can be summed",
                    what, (unsigned long long)id, kh_source_get(setup->source, (size_t)id).name);
+}
+
+typedef struct lens_round {
+    const kh_lens_batch *batch;
+    kh_see_fn see;
+    void *state;
+    atomic_size_t bad; /* an image that could not be taken, or SIZE_MAX */
+} lens_round;
+
+static void see_block(void *arg, size_t block, size_t worker) {
+    lens_round *r = arg;
+    (void)worker;
+    for (size_t i = 0; i < r->batch->count; i++)
+        if (!r->see(r->state, r->batch, i, block)) atomic_store(&r->bad, i);
+}
+
+kh_status kh_lens_by_block(const kh_lens_setup *setup, const kh_lens_batch *batch, kh_see_fn see,
+                           void *state, const char *what, kh_error *err) {
+    lens_round r = {.batch = batch, .see = see, .state = state, .bad = SIZE_MAX};
+    kh_pool_run(kh_ctx_pool(setup->ctx), setup->info->blocks, see_block, &r);
+    const size_t bad = atomic_load(&r.bad);
+    return bad == SIZE_MAX ? KH_OK : kh_lens_not_finite(setup, what, batch->ids[bad], err);
 }

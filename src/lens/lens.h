@@ -122,6 +122,13 @@ kh_status kh_lens_begin(const kh_lens_kind *kind, const kh_lens_setup *setup, vo
 kh_status kh_lens_not_finite(const kh_lens_setup *setup, const char *what, uint64_t id,
                              kh_error *err);
 
+/* Calls see(state, batch, image, block) for every block and image on the run's threads: images of
+ * one block in order by one thread, blocks side by side. What it changes must belong to its block.
+ * False from `see` becomes kh_lens_not_finite(what). */
+typedef bool (*kh_see_fn)(void *state, const kh_lens_batch *batch, size_t image, size_t block);
+kh_status kh_lens_by_block(const kh_lens_setup *setup, const kh_lens_batch *batch, kh_see_fn see,
+                           void *state, const char *what, kh_error *err);
+
 /* ln of the class's own best neuron in a block, by rank. */
 static inline size_t kh_ranking_unit(const kh_ranking *r, size_t block, size_t rank, size_t c) {
     return (size_t)r->block_index[(block * r->k + rank) * r->classes + c];

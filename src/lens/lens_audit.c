@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* An outlier is this many times longer than the median patch of its image. */
 #define OUTLIER 2.5
@@ -21,7 +22,7 @@ typedef struct state {
     uint32_t *places;    /* [blocks, patches] outliers at a patch */
     int64_t *top_share;  /* [blocks] share of the firing neurons at the patch most of them chose */
     uint64_t *top_stray; /* [blocks] images where that patch is an outlier */
-    double *length, *sorted; /* scratch: [patches] */
+    double *length, *sorted; /* scratch: [blocks, patches] */
     uint32_t *votes;
 } state;
 
@@ -49,9 +50,9 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
         s->places = kh_calloc(blocks * patches, sizeof *s->places);
         s->top_share = kh_calloc(blocks, sizeof *s->top_share);
         s->top_stray = kh_calloc(blocks, sizeof *s->top_stray);
-        s->length = kh_calloc(patches, sizeof *s->length);
-        s->sorted = kh_calloc(patches, sizeof *s->sorted);
-        s->votes = kh_calloc(patches, sizeof *s->votes);
+        s->length = kh_calloc(blocks * patches, sizeof *s->length);
+        s->sorted = kh_calloc(blocks * patches, sizeof *s->sorted);
+        s->votes = kh_calloc(blocks * patches, sizeof *s->votes);
     }
     if (s && s->norms && s->longest && s->cls && s->outliers && s->stray && s->places &&
         s->top_share && s->top_stray && s->length && s->sorted && s->votes)
@@ -88,26 +89,26 @@ static int compare_doubles(const void *left, const void *right) {
 }
 
 /* Lower median: one of the values. */
-static double median_of(state *s) {
-    for (size_t t = 0; t < s->setup->patches; t++)
-        s->sorted[t] = s->length[t];
-    qsort(s->sorted, s->setup->patches, sizeof *s->sorted, compare_doubles);
-    return s->sorted[(s->setup->patches - 1) / 2];
+static double median_of(const double *length, double *sorted, size_t count) {
+    memcpy(sorted, length, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare_doubles);
+    return sorted[(count - 1) / 2];
 }
 
 /* The patch most firing neurons have their maximum at. */
-static size_t favourite(state *s, const float *max, const uint32_t *token, double *share) {
+static size_t favourite(const state *s, uint32_t *votes, const float *max, const uint32_t *token,
+                        double *share) {
     size_t firing = 0, best = 0;
     for (size_t t = 0; t < s->setup->patches; t++)
-        s->votes[t] = 0;
+        votes[t] = 0;
     for (size_t n = 0; n < s->setup->info->neurons; n++) {
         if (!(max[n] > 0)) continue;
-        s->votes[token[n]]++;
+        votes[token[n]]++;
         firing++;
     }
     for (size_t t = 1; t < s->setup->patches; t++)
-        if (s->votes[t] > s->votes[best]) best = t;
-    *share = firing ? (double)s->votes[best] / (double)firing : 0;
+        if (votes[t] > votes[best]) best = t;
+    *share = firing ? (double)votes[best] / (double)firing : 0;
     return best;
 }
 
@@ -116,35 +117,37 @@ static bool see_block(state *s, const kh_lens_batch *batch, size_t i, size_t b) 
     const size_t at = i * s->setup->units + b * info->neurons;
     const float *rows = batch->site[KH_SITE_RESID_POST][b] + i * info->tokens * info->dim;
     const size_t patches = s->setup->patches;
+    double *length = s->length + b * patches;
     size_t outliers = 0;
     double share;
     for (size_t t = 0; t < patches; t++) {
-        s->length[t] = length_of(rows + (info->prefix_tokens + t) * info->dim, info->dim);
-        s->norms[b * KH_SKETCH_BINS + kh_sketch_bin((float)s->length[t])]++;
-        if ((float)s->length[t] > s->longest[b]) s->longest[b] = (float)s->length[t];
+        length[t] = length_of(rows + (info->prefix_tokens + t) * info->dim, info->dim);
+        s->norms[b * KH_SKETCH_BINS + kh_sketch_bin((float)length[t])]++;
+        if ((float)length[t] > s->longest[b]) s->longest[b] = (float)length[t];
     }
-    const double limit = OUTLIER * median_of(s);
+    const double limit = OUTLIER * median_of(length, s->sorted + b * patches, patches);
     for (size_t t = 0; t < patches; t++) {
-        if (!(s->length[t] > limit)) continue;
+        if (!(length[t] > limit)) continue;
         outliers++;
         s->places[b * patches + t]++;
     }
-    const size_t top = favourite(s, batch->features->max + at, batch->features->token + at, &share);
+    const size_t top = favourite(s, s->votes + b * patches, batch->features->max + at,
+                                 batch->features->token + at, &share);
     s->outliers[b] += outliers;
     s->stray[b] += outliers > 0;
-    s->top_stray[b] += s->length[top] > limit;
+    s->top_stray[b] += length[top] > limit;
     const double cls = info->prefix_tokens ? length_of(rows, info->dim) : 0;
     return kh_fix_add(&s->cls[b], cls) && kh_fix_add(&s->top_share[b], share);
 }
 
+static bool see_image(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
+    return see_block(at, batch, i, block);
+}
+
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
-    for (size_t i = 0; i < batch->count; i++)
-        for (size_t b = 0; b < s->setup->info->blocks; b++)
-            if (!see_block(s, batch, i, b))
-                return kh_lens_not_finite(s->setup, "a residual", batch->ids[i], err);
     s->images += batch->count;
-    return KH_OK;
+    return kh_lens_by_block(s->setup, batch, see_image, s, "a residual", err);
 }
 
 static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {

@@ -85,22 +85,24 @@ static size_t place_in_sample(const state *s, uint64_t id) {
     return found ? (size_t)(found - s->sample) : SIZE_MAX;
 }
 
+static bool see(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
+    state *s = at;
+    const size_t units = s->setup->units, neurons = s->setup->info->neurons;
+    const float *max = batch->features->max + i * units;
+    const uint32_t *token = batch->features->token + i * units;
+    const size_t place = place_in_sample(s, batch->ids[i]);
+    bool ok = true;
+    for (size_t u = block * neurons; u < (block + 1) * neurons; u++) {
+        ok &= !isnan(max[u]);
+        kh_top_insert(s->top + u * s->k, s->k, (kh_top_entry){max[u], token[u], batch->ids[i]});
+        if (place != SIZE_MAX) s->sample_max[place * units + u] = max[u];
+    }
+    return ok;
+}
+
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
-    const size_t units = s->setup->units;
-    for (size_t i = 0; i < batch->count; i++) {
-        const float *max = batch->features->max + i * units;
-        const uint32_t *token = batch->features->token + i * units;
-        const size_t place = place_in_sample(s, batch->ids[i]);
-        for (size_t u = 0; u < units; u++) {
-            if (isnan(max[u]))
-                return kh_lens_not_finite(s->setup, "a memory coefficient", batch->ids[i], err);
-            kh_top_insert(s->top + u * s->k, s->k, (kh_top_entry){max[u], token[u], batch->ids[i]});
-        }
-        for (size_t u = 0; place != SIZE_MAX && u < units; u++)
-            s->sample_max[place * units + u] = max[u];
-    }
-    return KH_OK;
+    return kh_lens_by_block(s->setup, batch, see, s, "a memory coefficient", err);
 }
 
 /* ---- results ------------------------------------------------------------------------------- */

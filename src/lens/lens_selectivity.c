@@ -61,26 +61,29 @@ static size_t bin_of(float value) {
     return bin ? 1 + ((bin - 1) >> SHIFT) : 0;
 }
 
+static bool see(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
+    state *s = at;
+    const size_t units = s->setup->units, neurons = s->setup->info->neurons;
+    const uint32_t *target = s->setup->ranking->top_class;
+    const size_t c = batch->truth[i];
+    const float *max = batch->features->max + i * units;
+    const float *mean = batch->features->mean + i * units;
+    bool ok = true;
+    for (size_t u = block * neurons; c < s->setup->info->classes && u < (block + 1) * neurons;
+         u++) {
+        const size_t at_unit = (target[u] == c ? units : 0) + u;
+        s->bins[at_unit * BINS + bin_of(max[u])]++;
+        ok &= kh_fix_add(&s->sum[at_unit], (double)mean[u]);
+        ok &= kh_fix_add(&s->square[at_unit], (double)mean[u] * (double)mean[u]);
+    }
+    return ok;
+}
+
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
-    const size_t units = s->setup->units;
-    const uint32_t *target = s->setup->ranking->top_class;
-    for (size_t i = 0; i < batch->count; i++) {
-        const size_t c = batch->truth[i];
-        if (c >= s->setup->info->classes) continue;
-        const float *max = batch->features->max + i * units;
-        const float *mean = batch->features->mean + i * units;
-        bool ok = true;
-        for (size_t u = 0; u < units; u++) {
-            const size_t at_unit = (target[u] == c ? units : 0) + u;
-            s->bins[at_unit * BINS + bin_of(max[u])]++;
-            ok &= kh_fix_add(&s->sum[at_unit], (double)mean[u]);
-            ok &= kh_fix_add(&s->square[at_unit], (double)mean[u] * (double)mean[u]);
-        }
-        if (!ok) return kh_lens_not_finite(s->setup, "a memory coefficient", batch->ids[i], err);
-        s->n[c]++;
-    }
-    return KH_OK;
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->truth[i] < s->setup->info->classes) s->n[batch->truth[i]]++;
+    return kh_lens_by_block(s->setup, batch, see, s, "a memory coefficient", err);
 }
 
 static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {

@@ -99,11 +99,26 @@ KH_CLONES static void count_tile(void *arg, size_t task, size_t worker) {
         const float *row = j->batch->site[KH_SITE_POST][block] +
                            (i * info->tokens + info->prefix_tokens) * neurons + first;
         for (size_t t = 0; t < j->s->setup->patches; t++, row += neurons) {
+            kh_expect_row(row, neurons, j->s->setup->patches - t, width);
             bins_of_row(width < TILE ? memcpy(padded, row, width * sizeof *row) : row, bin);
             for (size_t n = 0; n < width; n++)
                 bins[n * KH_SKETCH_BINS + (size_t)bin[n]]++;
         }
     }
+}
+
+static bool add_moments(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
+    state *s = at;
+    const kh_features *f = batch->features;
+    const size_t neurons = s->setup->info->neurons, first = block * neurons;
+    bool ok = true;
+    for (size_t u = first, k = i * s->setup->units + first; u < first + neurons; u++, k++) {
+        ok &= kh_fix_add(&s->sum[u], (double)f->mean[k]);
+        ok &= kh_fix_add(&s->squares[u], (double)f->squares[k]);
+        if (f->max[k] > s->max[u]) s->max[u] = f->max[k];
+        if (f->min[k] < s->min[u]) s->min[u] = f->min[k];
+    }
+    return ok;
 }
 
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
@@ -112,18 +127,7 @@ static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     job j = {.s = s, .batch = batch, .tiles = (info->neurons + TILE - 1) / TILE};
     kh_pool_run(kh_ctx_pool(s->setup->ctx), info->blocks * j.tiles, count_tile, &j);
     s->images += batch->count;
-    const size_t units = s->setup->units;
-    for (size_t i = 0; i < batch->count; i++) {
-        const kh_features *f = batch->features;
-        for (size_t u = 0, k = i * units; u < units; u++, k++) {
-            if (!kh_fix_add(&s->sum[u], (double)f->mean[k]) ||
-                !kh_fix_add(&s->squares[u], (double)f->squares[k]))
-                return kh_lens_not_finite(s->setup, "a memory coefficient", batch->ids[i], err);
-            if (f->max[k] > s->max[u]) s->max[u] = f->max[k];
-            if (f->min[k] < s->min[u]) s->min[u] = f->min[k];
-        }
-    }
-    return KH_OK;
+    return kh_lens_by_block(s->setup, batch, add_moments, s, "a memory coefficient", err);
 }
 
 /* ---- results ------------------------------------------------------------------------------- */
