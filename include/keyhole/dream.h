@@ -91,7 +91,7 @@ typedef struct kh_dream_settings {
     kh_dream_schedule schedule;
 } kh_dream_settings;
 
-/* "default", "report-quant", "report-qual", "report-fail", "cluster384", "thesis224",
+/* "default", "quick", "report-quant", "report-qual", "report-fail", "cluster384", "thesis224",
  * "thesis-maco", "maco", "standard-fourier", "pixel-tv"; docs/dream.md lists what each stands for.
  * Names end with NULL. Errors: KH_E_NOT_FOUND. */
 KH_API const char *kh_dream_preset_name(size_t index);

@@ -12,7 +12,7 @@ static void defaults(void *at) {
     o->weights = "softmax";
     o->topk = 1;
     o->gate = "pre";
-    o->tokens = "all";
+    o->tokens = "auto";
     o->preset = "default";
     o->batch = 4;
     o->check_every = 10;
@@ -39,8 +39,11 @@ static const kh_option options[] = {
      "Ask for less instead of more."},
     {KH_OPT_TEXT, "gate", 0, offsetof(kh_dream_options, gate), "pre|post|warm|positive|phi",
      "Before the activation function, behind it, or behind it with a repair. Default: pre."},
-    {KH_OPT_TEXT, "tokens", 0, offsetof(kh_dream_options, tokens), "all|class|patches|cell|both",
-     "Tokens that count; both is half the class token, half the patches. Default: all."},
+    {KH_OPT_TEXT, "tokens", 0, offsetof(kh_dream_options, tokens),
+     "auto|all|class|patches|cell|both",
+     "Tokens that count; both is half the class token, half the patches. "
+     "Default: auto, the class token where there is one for presets of ours, all for the "
+     "report's."},
     {KH_OPT_SIZE, "cell", 0, offsetof(kh_dream_options, cell), "P",
      "The patch of --tokens cell, row by row from 0."},
     {KH_OPT_SIZE, "images", 'i', offsetof(kh_dream_options, images), "N",
@@ -55,7 +58,8 @@ static const kh_option options[] = {
      "MaCo: take the magnitude spectrum from these images. Default: that of natural photos."},
     {KH_OPT_SECTION, "How to paint", 0, 0, NULL, NULL},
     {KH_OPT_TEXT, "preset", 'p', offsetof(kh_dream_options, preset), "NAME",
-     "default, report-quant, report-qual, report-fail, cluster384, thesis224, thesis-maco, maco, "
+     "default, quick, report-quant, report-qual, report-fail, cluster384, thesis224, thesis-maco, "
+     "maco, "
      "standard-fourier, pixel-tv or vitvis. Default: default."},
     {KH_OPT_SIZE, "steps", 's', offsetof(kh_dream_options, steps), "N",
      "Steps. Default: the preset's."},
@@ -65,6 +69,8 @@ static const kh_option options[] = {
      "Side of the painted image. Default: the preset's."},
     {KH_OPT_NUMBER, "lr", 0, offsetof(kh_dream_options, lr), "X",
      "Step size. Default: the preset's."},
+    {KH_OPT_TEXT, "schedule", 0, offsetof(kh_dream_options, schedule), "constant|cosine",
+     "Step sizes over the steps. Default: the preset's."},
     {KH_OPT_TEXT, "norm", 0, offsetof(kh_dream_options, norm), "model|imagenet",
      "Constants pixels are normalised with. Default: the preset's."},
     {KH_OPT_SIZE, "seed", 0, offsetof(kh_dream_options, seed), "N", "Seed. Default: 0."},

@@ -17,7 +17,7 @@ typedef struct kh_dream_options {
     double diversity;
     size_t images;
     const char *photo, *magnitudes;
-    const char *preset, *snapshots, *norm;
+    const char *preset, *snapshots, *norm, *schedule;
     size_t steps, batch, size, seed;
     double lr;
     size_t check_every, until;

@@ -123,6 +123,13 @@ static bool is_one_of(const char *word, const char *const *words, size_t count, 
     return false;
 }
 
+/* Presets that say what is right, not what was once run. */
+static bool is_ours(const char *preset) {
+    static const char *const ours[] = {"default", "quick", "maco", "standard-fourier"};
+    int which;
+    return is_one_of(preset, ours, 4, &which);
+}
+
 static kh_status plan_settings(kh_dream_run *run, kh_error *err) {
     static const char *const gates[] = {"pre", "post", "warm", "positive", "phi"};
     static const char *const tokens[] = {"all", "class", "patches", "cell", "both"};
@@ -136,8 +143,14 @@ static kh_status plan_settings(kh_dream_run *run, kh_error *err) {
     if (o->norm) s->norm = strcmp(o->norm, "model") == 0 ? KH_NORM_MODEL : KH_NORM_IMAGENET;
     int which = 0;
     if (is_one_of(o->gate, gates, 5, &which)) run->objective.gate = (kh_dream_gate)which;
-    which = 0;
-    if (is_one_of(o->tokens, tokens, 5, &which)) run->objective.tokens = (kh_dream_tokens)which;
+    if (o->schedule)
+        s->schedule =
+            strcmp(o->schedule, "cosine") == 0 ? KH_SCHEDULE_COSINE : KH_SCHEDULE_CONSTANT;
+    which = KH_TOKENS_ALL;
+    if (!is_one_of(o->tokens, tokens, 5, &which) && is_ours(o->preset) &&
+        kh_model_get_info(run->session->model)->has_class_token)
+        which = KH_TOKENS_CLASS; /* --tokens auto */
+    run->objective.tokens = (kh_dream_tokens)which;
     run->objective.cell = o->cell;
     run->objective.images = o->images ? o->images : 1;
     run->objective.interpolates = o->interpolates;

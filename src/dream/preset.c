@@ -40,6 +40,15 @@ static kh_dream_settings clean(void) {
     return s;
 }
 
+/* Until the class is recognised, as soon as possible: large steps that fade. Rougher pictures. */
+static kh_dream_settings quick(void) {
+    kh_dream_settings s = clean();
+    s.steps = 25;
+    s.lr = 0.3;
+    s.schedule = KH_SCHEDULE_COSINE;
+    return s;
+}
+
 static kh_dream_settings quant(void) {
     kh_dream_settings s = lucent();
     s.steps = 750;
@@ -172,7 +181,7 @@ kh_status kh_dream_preset(const char *name, kh_dream_settings *out, kh_error *er
             return KH_OK;
         }
     return kh_fail(err, KH_E_NOT_FOUND,
-                   "no dream preset '%.40s'; there are default, report-quant, report-qual, "
+                   "no dream preset '%.40s'; there are default, quick, report-quant, report-qual, "
                    "report-fail, cluster384, thesis224, thesis-maco, maco, standard-fourier, "
                    "pixel-tv and vitvis",
                    name);
