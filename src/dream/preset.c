@@ -161,10 +161,12 @@ static const struct {
     const char *name;
     kh_dream_settings (*make)(void);
 } presets[] = {
-    {"default", clean},           {"report-quant", quant}, {"report-qual", qual},
-    {"report-fail", wide},        {"cluster384", wide},    {"thesis224", thesis},
-    {"thesis-maco", thesis_maco}, {"maco", maco},          {"standard-fourier", standard_fourier},
-    {"pixel-tv", pixel_tv},       {"vitvis", vitvis},
+    {"default", clean},      {"quick", quick},
+    {"report-quant", quant}, {"report-qual", qual},
+    {"report-fail", wide},   {"cluster384", wide},
+    {"thesis224", thesis},   {"thesis-maco", thesis_maco},
+    {"maco", maco},          {"standard-fourier", standard_fourier},
+    {"pixel-tv", pixel_tv},  {"vitvis", vitvis},
 };
 
 enum { PRESETS = sizeof presets / sizeof presets[0] };
