@@ -2,7 +2,7 @@
 
 Usage: golden_atlas.py [FOLDER]    (default: tests/data/golden/atlas)
 
-Writes 24 small labelled pictures and golden.safetensors. The model is tests/data/golden/vit_base. Nothing here shares
+Writes 24 small labelled pictures, golden.safetensors and, in FOLDER_truth, label maps in the layout of Broden. The model is tests/data/golden/vit_base. Nothing here shares
 code with keyhole: the forward pass is timm's in float64, the analyses follow spec formulas directly, over whole arrays.
 """
 
@@ -77,6 +77,86 @@ def forward(model, images):
 
 def stable_top(values, k):
     return np.argsort(-values, kind="stable")[:k]
+
+
+def truth_maps(folder, paths, truth, maps, ordered, ln, out):
+    """Label maps in Broden's layout, Network Dissection by ND's rules, percentile masks."""
+    rng = np.random.default_rng(5)
+    labels = [f"class_{c}" for c in LABELS] + ["red", "green", "blue"]  # 1..4 objects, 5..7 colours
+    broden = folder.with_name(folder.name + "_truth")
+    rows, objects, colours = [], [], []
+    take = np.floor((np.arange(32) + 2 + 0.5) * 40 / 35).astype(int)  # resize 40 to 35, crop 32 from 2
+    for i, path in enumerate(paths):
+        y, x = np.mgrid[0:40, 0:40]
+        cx, cy, radius = rng.uniform(8, 32, 2).tolist() + [rng.uniform(6, 14)]
+        thing = np.where((x - cx) ** 2 + (y - cy) ** 2 < radius ** 2, LABELS.index(truth[i]) + 1, 0)
+        other = np.where((x + y) // 9 % 4 == 3, 0, 5 + (x // 13 + i) % 3)
+        objects.append(thing[np.ix_(take, take)])
+        colours.append(other[np.ix_(take, take)] if i % 5 else None)
+        name = f"{path.parent.name}/{path.stem}"
+        cells = []
+        for kind, values in (("object", thing), ("color", other)):
+            if kind == "color" and colours[i] is None:
+                cells.append("")
+                continue
+            file = broden / "images" / kind / f"{name}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.stack([values, 0 * values, 0 * values], 2).astype(np.uint8)).save(file)
+            cells.append(f"{kind}/{name}.png")
+        rows.append(f"{name}.png,train,40,40,40,40,{cells[0]},{cells[1]}")
+    (broden / "index.csv").write_text("image,split,ih,iw,sh,sw,object,color\n" + "\n".join(rows) + "\n")
+    (broden / "category.csv").write_text("name,first,last,count,frequency\nobject,1,4,4,1\ncolor,5,7,3,1\n")
+    (broden / "label.csv").write_text("number,name,category,frequency,coverage,syns\n" + "".join(
+        f"{l + 1},{name},{'object' if l < 4 else 'color'}(1),1,1,\n" for l, name in enumerate(labels)))
+
+    n, blocks, patches, neurons = maps.shape
+    side = math.isqrt(patches)
+    upsample = lambda m: torch.nn.functional.interpolate(
+        torch.from_numpy(np.ascontiguousarray(m.reshape(-1, 1, side, side))), size=(32, 32), mode="bilinear",
+        align_corners=False).numpy()[:, 0]
+    # between two observed values, so that rounding decides no pixel of a replicated edge
+    last = math.ceil(Q * ordered.shape[2]) - 1
+    threshold = (ordered[:, :, last] + ordered[:, :, last + 1]) / 2
+    has_colour = np.array([c is not None for c in colours])
+    thing = np.stack(objects)
+    colour = np.stack([c if c is not None else np.zeros((32, 32), int) for c in colours])
+    both = np.zeros((blocks, neurons, 7))
+    active = np.zeros((blocks, neurons, 2))
+    for b in range(blocks):
+        for j in range(neurons):
+            if threshold[b, j] <= 2.0 ** -13:
+                continue
+            mask = upsample(maps[:, b, :, j]) > np.float32(threshold[b, j])
+            active[b, j] = mask.sum(), mask[has_colour].sum()
+            both[b, j] = [(mask & (thing == l)).sum() for l in range(1, 5)] + \
+                         [(mask & (colour == l)).sum() for l in range(5, 8)]
+    whole = np.array([(thing == l).sum() for l in range(1, 5)] + [(colour == l).sum() for l in range(5, 8)])
+    out["dissect_threshold"], out["dissect_both"], out["dissect_active"] = threshold, both, active
+    out["dissect_truth"] = whole.astype(float)
+
+    # coefficients on the subject, at its border, behind it
+    share = np.stack([(thing[i] == LABELS.index(truth[i]) + 1).reshape(side, 8, side, 8).mean((1, 3)).ravel()
+                      for i in range(n)])
+    where = [share >= 0.9, (share > 0.1) & (share < 0.9), share <= 0.1]
+    out["regions"] = np.stack([[maps[:, b][w].mean(0) for w in where] for b in range(blocks)])
+
+    # percentile masks of the class's first neuron, own and running mean over blocks
+    stats = np.zeros((blocks, 2, 5))
+    pooled = np.zeros((blocks, 2, 2))
+    for i in range(n):
+        true = thing[i] == LABELS.index(truth[i]) + 1
+        own = np.stack([maps[i, b, :, stable_top(ln[b, :, truth[i]], 1)[0]] for b in range(blocks)])
+        running = np.cumsum(own, 0) / np.arange(1, blocks + 1)[:, None]
+        for b in range(blocks):
+            for k, m in enumerate((own[b], running[b])):
+                up = upsample(m)[0]
+                mask = up > np.percentile(up, 80)
+                cut, union = (mask & true).sum(), (mask | true).sum()
+                pooled[b, k] += cut, union
+                stats[b, k] += np.array([0, cut / union, cut / mask.sum(), cut / true.sum(),
+                                         true.ravel()[up.argmax()]]) / n
+    stats[:, :, 0] = pooled[:, :, 0] / pooled[:, :, 1]
+    out["masks"] = stats
 
 
 def main():
@@ -269,6 +349,7 @@ def main():
             shares[i, b] = votes.max() / firing.sum()
     out["top_share"] = shares.mean(0)
 
+    truth_maps(folder, paths, truth, maps, ordered, ln, out)
     tensors = {k: torch.from_numpy(np.ascontiguousarray(np.asarray(v, dtype=np.float64))) for k, v in out.items()}
     tensors = {k: torch.nan_to_num(v, nan=-999.0) for k, v in tensors.items()}
     save_file(tensors, folder / "golden.safetensors",

@@ -290,7 +290,7 @@ static kh_status dissect(kh_session *session, const kh_source *source, const set
     if (!status) status = kh_atlas_thresholds(s->out, thresholds, units, err);
     if (!status) status = kh_label_set_open(s->truth, NULL, &set, err);
     o.out = out;
-    o.lenses = "dissect";
+    o.lenses = info->classes ? "dissect,masks" : "dissect";
     o.other_run_count = 0;
     o.label_set = set;
     o.thresholds = thresholds;

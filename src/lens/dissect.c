@@ -245,7 +245,7 @@ kh_status kh_dissect_write(const kh_dissect_view *v, const kh_lens_out *out, kh_
     if (!status) {
         write_labels(v, out);
         out->table(out->user, "dissection_categories",
-                   "block:i neuron:i category:t label:i name:t truth:i activation:i intersect:i "
+                   "block:i neuron:i category:t label:i name:t label_pixels:i above:i both:i "
                    "iou:r");
         for (size_t u = 0; u < units; u++)
             for (size_t c = 0; c < v->categories; c++) {

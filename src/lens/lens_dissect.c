@@ -3,12 +3,11 @@
  * "units". */
 #include "lens/dissect.h"
 #include "lens/lens.h"
+#include "lens/subject.h"
 
 #include "base/alloc.h"
-#include "base/text.h"
 #include "compute/backend.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -16,8 +15,7 @@ typedef struct state {
     const kh_lens_setup *setup;
     kh_dissect_plan plan;
     size_t labels, categories, pixels;
-    size_t *map_of;      /* [images] place in the label set, or SIZE_MAX */
-    uint16_t *subject;   /* [classes] the label that is the class, or 0 */
+    kh_subject_maps subjects;
     uint64_t *intersect; /* [units, labels + 1] */
     uint64_t *active;    /* [units, categories] pixels above the threshold, annotated images only */
     uint64_t *truth;     /* [labels + 1] */
@@ -34,8 +32,9 @@ static void free_state(void *at) {
     state *s = at;
     if (!s) return;
     kh_dissect_plan_clear(&s->plan);
-    void *const all[] = {s->map_of, s->subject, s->intersect, s->active, s->truth, s->seen,
-                         s->fire,   s->tokens,  s->maps,      s->has,    s->region};
+    kh_subject_maps_clear(&s->subjects);
+    void *const all[] = {s->intersect, s->active, s->truth, s->seen,  s->fire,
+                         s->tokens,    s->maps,   s->has,   s->region};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         kh_free(all[i]);
     kh_free(s);
@@ -44,45 +43,6 @@ static void free_state(void *at) {
 static const char *refuses(const kh_lens_setup *setup) {
     if (!setup->label_set) return "no label maps are given";
     return setup->thresholds ? NULL : "it needs the thresholds of a complete run";
-}
-
-/* "traffic_light" and "Traffic light, stoplight": up to the first comma, '_' as a blank. */
-static bool same_name(const char *label, const char *class_name) {
-    const size_t length = strcspn(class_name, ",");
-    if (strlen(label) != length) return false;
-    for (size_t i = 0; i < length; i++) {
-        const int a = label[i] == '_' ? ' ' : tolower((unsigned char)label[i]);
-        const int b = class_name[i] == '_' ? ' ' : tolower((unsigned char)class_name[i]);
-        if (a != b) return false;
-    }
-    return true;
-}
-
-static void match_classes(state *s) {
-    const kh_classes *classes = kh_model_classes(s->setup->model);
-    for (size_t c = 0; classes && c < s->setup->info->classes; c++)
-        for (size_t l = 1; l <= s->labels && s->subject[c] == 0; l++) {
-            const kh_class one = kh_classes_get(classes, c);
-            const char *name = kh_label_set_label(s->setup->label_set, l).name;
-            if (*name && (same_name(name, one.name) || (one.wnid && !strcmp(name, one.wnid))))
-                s->subject[c] = (uint16_t)l;
-        }
-}
-
-static kh_status match_images(state *s, kh_error *err) {
-    size_t found = 0;
-    for (size_t i = 0; i < s->setup->images; i++) {
-        const char *name = kh_source_get(s->setup->source, i).name;
-        if (kh_label_set_find(s->setup->label_set, name, &s->map_of[i]))
-            found++;
-        else
-            s->map_of[i] = SIZE_MAX;
-    }
-    if (found) return KH_OK;
-    return kh_fail(err, KH_E_NOT_FOUND,
-                   "none of the %zu images has label maps: folder and file name (without its "
-                   "ending) must be those of the label set",
-                   s->setup->images);
 }
 
 static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
@@ -95,8 +55,6 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
         s->labels = kh_label_set_labels(set);
         s->categories = kh_label_set_categories(set);
         s->pixels = setup->info->image_height * setup->info->image_width;
-        s->map_of = kh_calloc(setup->images, sizeof *s->map_of);
-        s->subject = kh_calloc(setup->info->classes, sizeof *s->subject);
         s->intersect = kh_calloc(setup->units * (s->labels + 1), sizeof *s->intersect);
         s->active = kh_calloc(setup->units * s->categories, sizeof *s->active);
         s->truth = kh_calloc(s->labels + 1, sizeof *s->truth);
@@ -104,12 +62,10 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
         s->fire = kh_calloc(setup->units * KH_REGIONS, sizeof *s->fire);
         s->tokens = kh_calloc(KH_REGIONS, sizeof *s->tokens);
     }
-    if (!s || !s->map_of || !s->subject || !s->intersect || !s->active || !s->truth || !s->seen ||
-        !s->fire || !s->tokens)
+    if (!s || !s->intersect || !s->active || !s->truth || !s->seen || !s->fire || !s->tokens)
         status = kh_fail(err, KH_E_MEMORY, "no memory to dissect %zu neurons", setup->units);
     if (!status) status = kh_dissect_plan_init(&s->plan, setup->info, err);
-    if (!status) status = match_images(s, err);
-    if (!status) match_classes(s);
+    if (!status) status = kh_subject_maps_init(&s->subjects, setup, err);
     if (status)
         free_state(s);
     else
@@ -145,7 +101,7 @@ static kh_status make_room(state *s, size_t count, kh_error *err) {
 }
 
 static kh_status read_maps(state *s, const kh_lens_batch *batch, size_t i, kh_error *err) {
-    const size_t map = s->map_of[batch->ids[i]];
+    const size_t map = s->subjects.map_of[batch->ids[i]];
     memset(s->region + i * s->setup->patches, KH_REGIONS, s->setup->patches);
     if (map == SIZE_MAX) {
         memset(s->has + i * s->categories, 0, s->categories * sizeof *s->has);
@@ -159,12 +115,11 @@ static kh_status read_maps(state *s, const kh_lens_batch *batch, size_t i, kh_er
             s->truth[labels[p]] += labels[p] > 0;
     }
     s->seen[0]++;
-    const size_t truth = batch->truth[i];
-    const size_t subject = truth < s->setup->info->classes ? s->subject[truth] : 0;
+    const uint16_t subject = kh_subject_label(&s->subjects, s->setup, batch->truth[i]);
     if (subject == 0) return KH_OK;
     const size_t category = kh_label_set_label(s->setup->label_set, subject).category;
-    kh_dissect_regions(&s->plan, s->maps + (i * s->categories + category) * s->pixels,
-                       (uint16_t)subject, s->region + i * s->setup->patches);
+    kh_dissect_regions(&s->plan, s->maps + (i * s->categories + category) * s->pixels, subject,
+                       s->region + i * s->setup->patches);
     for (size_t t = 0; t < s->setup->patches; t++)
         if (s->region[i * s->setup->patches + t] < KH_REGIONS)
             s->tokens[s->region[i * s->setup->patches + t]]++;
@@ -213,7 +168,7 @@ static void see_chunk(void *arg, size_t task, size_t worker) {
     const size_t end = first + CHUNK < neurons ? first + CHUNK : neurons;
     (void)worker;
     for (size_t i = 0; i < j->batch->count; i++) {
-        if (j->s->map_of[j->batch->ids[i]] == SIZE_MAX) continue;
+        if (j->s->subjects.map_of[j->batch->ids[i]] == SIZE_MAX) continue;
         for (size_t n = first; n < end; n++)
             see_unit(j->s, j->batch, i, block, n);
     }

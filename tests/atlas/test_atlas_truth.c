@@ -1,0 +1,170 @@
+/* Network Dissection, regions and percentile masks against numpy (tools/golden_atlas.py). */
+#include "support/kh_test.h"
+
+#include "keyhole.h"
+
+enum { BLOCKS = 2, NEURONS = 96, UNITS = BLOCKS * NEURONS, LABELS = 7, CATEGORIES = 2 };
+
+/* Of 24 images of 1024 pixels, one or two may lie within rounding of a threshold. */
+#define PIXELS 2
+
+static char database[4200];
+static kh_tensors *golden;
+
+static const double *expect(const char *name, size_t count) {
+    static double room[6][UNITS * LABELS];
+    static size_t turn;
+    kh_error err = {0};
+    double *values = room[turn++ % 6];
+    assert_true(count <= UNITS * LABELS);
+    kh_assert_ok(kh_tensors_read_f64(golden, name, false, values, count, &err));
+    return values;
+}
+
+static int make_run(void **state) {
+    (void)state;
+    kh_error err = {0};
+    kh_ctx *ctx;
+    kh_model *model;
+    kh_source *source;
+    kh_label_set *set;
+    char path[512];
+    float thresholds[UNITS];
+    (void)snprintf(path, sizeof path, "%s/golden/atlas/golden.safetensors", KH_TEST_DATA);
+    kh_assert_ok(kh_tensors_open(path, NULL, &golden, &err));
+    const double *given = expect("dissect_threshold", UNITS);
+    for (size_t u = 0; u < UNITS; u++)
+        thresholds[u] = (float)given[u];
+    const kh_ctx_options ctx_options = {.threads = 2};
+    kh_assert_ok(kh_ctx_create(&ctx_options, &ctx, &err));
+    (void)snprintf(path, sizeof path, "%s/golden/vit_base", KH_TEST_DATA);
+    kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
+    (void)snprintf(path, sizeof path, "%s/golden/atlas_truth", KH_TEST_DATA);
+    kh_assert_ok(kh_label_set_open(path, NULL, &set, &err));
+    (void)snprintf(path, sizeof path, "%s/golden/atlas", KH_TEST_DATA);
+    char *operands[] = {path};
+    const kh_source_options source_options = {.classes = kh_model_classes(model)};
+    kh_assert_ok(kh_source_open(operands, 1, &source_options, &source, &err));
+    kh_atlas_options options = kh_atlas_options_default();
+    options.out = kh_test_folder("truth");
+    options.lenses = "dissect,masks";
+    options.label_set = set;
+    options.thresholds = thresholds;
+    kh_assert_ok(kh_atlas(ctx, model, source, &options, NULL, &err));
+    (void)snprintf(database, sizeof database, "%s/run.sqlite", options.out);
+    kh_source_free(source);
+    kh_label_set_close(set);
+    kh_model_close(model);
+    kh_ctx_free(ctx);
+    return 0;
+}
+
+static int close_golden(void **state) {
+    (void)state;
+    kh_tensors_close(golden);
+    return 0;
+}
+
+static double number(int64_t parameter, const char *query) {
+    kh_error err = {0};
+    double value;
+    kh_assert_ok(kh_store_db_number(database, query, parameter, &value, &err));
+    return value;
+}
+
+static void assert_near(double got, double want, double tolerance, const char *what, size_t index) {
+    if (!(fabs(got - want) <= tolerance))
+        fail_msg("%s[%zu]: %.9g, expected %.9g", what, index, got, want);
+}
+
+static double iou_of(double both, double active, double truth) {
+    return both / (active + truth - both);
+}
+
+static void every_label_map_is_counted(void **state) {
+    (void)state;
+    const double *truth = expect("dissect_truth", LABELS);
+    for (size_t l = 0; l < LABELS; l++)
+        assert_near(number((int64_t)l + 1, "SELECT pixels FROM labels WHERE label = ?1"), truth[l],
+                    0, "pixels", l);
+}
+
+static void every_neuron_gets_its_label(void **state) {
+    (void)state;
+    const double *both = expect("dissect_both", UNITS * LABELS);
+    const double *active = expect("dissect_active", UNITS * CATEGORIES);
+    const double *truth = expect("dissect_truth", LABELS);
+    const double *threshold = expect("dissect_threshold", UNITS);
+    size_t judged = 0, detectors = 0;
+    for (size_t u = 0; u < UNITS; u++) {
+        double iou[LABELS];
+        size_t best = 0;
+        if (threshold[u] <= 0x1p-13) {
+            assert_near(number((int64_t)u, "SELECT max(iou, 0) FROM dissection WHERE block * 96 + "
+                                           "neuron = ?1"),
+                        0, 0, "silent", u);
+            continue;
+        }
+        for (size_t l = 0; l < LABELS; l++) {
+            iou[l] = iou_of(both[u * LABELS + l], active[u * CATEGORIES + (l >= 4)], truth[l]);
+            if (iou[l] > iou[best] || (l >= 4 && best < 4 && iou[l] >= iou[best])) best = l;
+        }
+        bool is_close = false; /* two labels that a pixel or two may exchange */
+        for (size_t l = 0; l < LABELS; l++)
+            is_close |= l != best && iou[l] > iou[best] - 0.0005;
+        if (is_close) continue;
+        judged++;
+        detectors += iou[best] >= 0.04;
+        const int64_t i = (int64_t)u;
+        assert_near(number(i, "SELECT label FROM dissection WHERE block * 96 + neuron = ?1"),
+                    (double)best + 1, 0, "label", u);
+        assert_near(number(i, "SELECT c.both FROM dissection_categories c JOIN dissection d "
+                              "USING (block, neuron, label) WHERE block * 96 + neuron = ?1"),
+                    both[u * LABELS + best], PIXELS, "intersect", u);
+        assert_near(number(i, "SELECT c.above FROM dissection_categories c JOIN dissection d "
+                              "USING (block, neuron, label) WHERE block * 96 + neuron = ?1"),
+                    active[u * CATEGORIES + (best >= 4)], PIXELS, "activation", u);
+        const double a = active[u * CATEGORIES + (best >= 4)];
+        assert_near(number(i, "SELECT iou FROM dissection WHERE block * 96 + neuron = ?1"),
+                    iou[best], PIXELS / (a + truth[best]), "iou", u);
+    }
+    assert_true(judged > UNITS / 2 && detectors > 0);
+}
+
+static void regions_are_means_over_their_patches(void **state) {
+    (void)state;
+    static const char *const names[] = {"subject", "border", "background"};
+    const double *want = expect("regions", BLOCKS * 3 * NEURONS);
+    char query[128];
+    for (size_t r = 0; r < 3; r++) {
+        (void)snprintf(query, sizeof query, "SELECT %s FROM regions WHERE block * 96 + neuron = ?1",
+                       names[r]);
+        for (size_t u = 0; u < UNITS; u++)
+            assert_near(number((int64_t)u, query),
+                        want[(u / NEURONS * 3 + r) * NEURONS + u % NEURONS], 2e-5, names[r], u);
+    }
+}
+
+static void masks_meet_the_object_as_often_as_in_numpy(void **state) {
+    (void)state;
+    static const char *const columns[] = {"pooled_iou", "iou", "precision", "recall", "pointing"};
+    const double *want = expect("masks", BLOCKS * 2 * 5);
+    char query[160];
+    for (size_t i = 0; i < BLOCKS * 2 * 5; i++) {
+        (void)snprintf(query, sizeof query,
+                       "SELECT %s FROM masks WHERE block * 2 + (kind = 'running') = ?1",
+                       columns[i % 5]);
+        /* the percentile may fall between two pixels in float and on the other side in double */
+        assert_near(number((int64_t)(i / 5), query), want[i], 1e-3, columns[i % 5], i);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_label_map_is_counted),
+        cmocka_unit_test(every_neuron_gets_its_label),
+        cmocka_unit_test(regions_are_means_over_their_patches),
+        cmocka_unit_test(masks_meet_the_object_as_often_as_in_numpy),
+    };
+    return cmocka_run_group_tests(tests, make_run, close_golden);
+}
