@@ -115,7 +115,7 @@ def truth_maps(folder, paths, truth, maps, ordered, ln, out):
         torch.from_numpy(np.ascontiguousarray(m.reshape(-1, 1, side, side))), size=(32, 32), mode="bilinear",
         align_corners=False).numpy()[:, 0]
     # between two observed values, so that rounding decides no pixel of a replicated edge
-    last = math.ceil(Q * ordered.shape[2]) - 1
+    last = math.ceil(0.9 * ordered.shape[2]) - 1  # lower than 0.995: 384 values would leave two
     threshold = (ordered[:, :, last] + ordered[:, :, last + 1]) / 2
     has_colour = np.array([c is not None for c in colours])
     thing = np.stack(objects)
