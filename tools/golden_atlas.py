@@ -1,8 +1,8 @@
 """Golden numbers of the atlas on a tiny model: every analysis once more, in plain numpy float64.
 
-Usage: golden_atlas.py [FOLDER]    (default: tests/data/golden/atlas)
+Usage: golden_atlas.py [FOLDER]    (default: tests/data/atlas)
 
-Writes 24 small labelled pictures, golden.safetensors and, in FOLDER_truth, label maps in the layout of Broden. The model is tests/data/golden/vit_base. Nothing here shares
+Writes 24 small labelled pictures, label maps in the layout of Broden (truth/), and golden.safetensors. The model is tests/data/golden/vit_base. Nothing here shares
 code with keyhole: the forward pass is timm's in float64, the analyses follow spec formulas directly, over whole arrays.
 """
 
@@ -83,7 +83,7 @@ def truth_maps(folder, paths, truth, maps, ordered, ln, out):
     """Label maps in Broden's layout, Network Dissection by ND's rules, percentile masks."""
     rng = np.random.default_rng(5)
     labels = [f"class_{c}" for c in LABELS] + ["red", "green", "blue"]  # 1..4 objects, 5..7 colours
-    broden = folder.with_name(folder.name + "_truth")
+    broden = folder / "truth"
     rows, objects, colours = [], [], []
     take = np.floor((np.arange(32) + 2 + 0.5) * 40 / 35).astype(int)  # resize 40 to 35, crop 32 from 2
     for i, path in enumerate(paths):
@@ -160,11 +160,11 @@ def truth_maps(folder, paths, truth, maps, ordered, ln, out):
 
 
 def main():
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "tests/data/golden/atlas"
-    pictures(folder)
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "tests/data/atlas"
+    pictures(folder / "pictures")
     model = open_model()
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
-    paths = sorted(folder.glob("class_*/*.png"))
+    paths = sorted((folder / "pictures").glob("class_*/*.png"))
     truth = np.array([int(p.parent.name.split("_")[1]) for p in paths])
     images = torch.stack([transform(Image.open(p).convert("RGB")) for p in paths])
     seen = forward(model, images)

@@ -26,7 +26,7 @@ static int make_run(void **state) {
     kh_assert_ok(kh_ctx_create(&ctx_options, &ctx, &err));
     (void)snprintf(path, sizeof path, "%s/golden/vit_base", KH_TEST_DATA);
     kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
-    (void)snprintf(path, sizeof path, "%s/golden/atlas", KH_TEST_DATA);
+    (void)snprintf(path, sizeof path, "%s/atlas/pictures", KH_TEST_DATA);
     char *operands[] = {path};
     const kh_source_options source_options = {.classes = kh_model_classes(model)};
     kh_assert_ok(kh_source_open(operands, 1, &source_options, &source, &err));
@@ -40,7 +40,7 @@ static int make_run(void **state) {
     kh_source_free(source);
     kh_model_close(model);
     kh_ctx_free(ctx);
-    (void)snprintf(path, sizeof path, "%s/golden/atlas/golden.safetensors", KH_TEST_DATA);
+    (void)snprintf(path, sizeof path, "%s/atlas/golden.safetensors", KH_TEST_DATA);
     kh_assert_ok(kh_tensors_open(path, NULL, &golden, &err));
     return 0;
 }

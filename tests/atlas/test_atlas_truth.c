@@ -30,7 +30,7 @@ static int make_run(void **state) {
     kh_label_set *set;
     char path[512];
     float thresholds[UNITS];
-    (void)snprintf(path, sizeof path, "%s/golden/atlas/golden.safetensors", KH_TEST_DATA);
+    (void)snprintf(path, sizeof path, "%s/atlas/golden.safetensors", KH_TEST_DATA);
     kh_assert_ok(kh_tensors_open(path, NULL, &golden, &err));
     const double *given = expect("dissect_threshold", UNITS);
     for (size_t u = 0; u < UNITS; u++)
@@ -39,9 +39,9 @@ static int make_run(void **state) {
     kh_assert_ok(kh_ctx_create(&ctx_options, &ctx, &err));
     (void)snprintf(path, sizeof path, "%s/golden/vit_base", KH_TEST_DATA);
     kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
-    (void)snprintf(path, sizeof path, "%s/golden/atlas_truth", KH_TEST_DATA);
+    (void)snprintf(path, sizeof path, "%s/atlas/truth", KH_TEST_DATA);
     kh_assert_ok(kh_label_set_open(path, NULL, &set, &err));
-    (void)snprintf(path, sizeof path, "%s/golden/atlas", KH_TEST_DATA);
+    (void)snprintf(path, sizeof path, "%s/atlas/pictures", KH_TEST_DATA);
     char *operands[] = {path};
     const kh_source_options source_options = {.classes = kh_model_classes(model)};
     kh_assert_ok(kh_source_open(operands, 1, &source_options, &source, &err));
