@@ -255,13 +255,14 @@ KH_API void kh_dream_interval(size_t k, size_t n, double *low, double *high);
 /* ---- beside natural images ----------------------------------------------------------------------
  */
 
-/* How neurons answer to pictures: the mean over all tokens of the memory coefficient; and the final
- * tokens, whose distances say how plausible a picture is. Belongs to ctx. */
+/* How neurons answer to pictures: the mean of the memory coefficient over all tokens (or those a
+ * dream was after: ALL, CLASS and PATCHES are told apart); and the final tokens, whose distances
+ * say how plausible a picture is. Belongs to ctx. */
 typedef struct kh_dream_probe kh_dream_probe;
 /* neurons [count] may repeat. */
 KH_API kh_status kh_dream_probe_create(kh_ctx *ctx, const kh_model *model, const kh_neuron *neurons,
-                                       size_t count, size_t batch, kh_dream_probe **out,
-                                       kh_error *err);
+                                       size_t count, kh_dream_tokens tokens, size_t batch,
+                                       kh_dream_probe **out, kh_error *err);
 KH_API void kh_dream_probe_free(kh_dream_probe *probe);
 /* Floats per image of the final patch tokens (behind the final norm where there is one). */
 KH_API size_t kh_dream_probe_features(const kh_dream_probe *probe);

@@ -194,7 +194,7 @@ static kh_status draw_ranking(const study *s, const subject **order, kh_error *e
     const size_t shown = s->count < SHOWN ? s->count : SHOWN;
     kh_figure_panel panels[2 * SHOWN] = {{0}};
     char captions[2 * SHOWN][200], footnote[640];
-    static const char *const rows[] = {"by mean activation (as figure 8)",
+    static const char *const rows[] = {"by activation (as figure 8)",
                                        "by z-score among natural images"};
     for (size_t row = 0; row < 2; row++) {
         qsort(order, s->count, sizeof *order, row ? by_z : by_score);
@@ -254,7 +254,7 @@ static kh_status study_all(study *s, kh_error *err) {
     if (!status) status = kh_inputs_open(&folder, 1, &how, &s->source, err);
     if (!status)
         status = kh_dream_probe_create(run->session->ctx, run->session->model, neurons, s->count,
-                                       BATCH, &s->probe, err);
+                                       run->objective.tokens, BATCH, &s->probe, err);
     if (!status) {
         features = kh_alloc_floats(BATCH * kh_dream_probe_features(s->probe));
         s->scores = kh_calloc(kh_source_count(s->source) + 1, s->count * sizeof *s->scores);

@@ -14,10 +14,11 @@ struct kh_dream_probe {
     const kh_model *model;
     kh_pass *pass;
     size_t count, patches, dim;
-    place *places;  /* [count] */
-    size_t **units; /* [taps] */
-    size_t *widths; /* [taps] */
-    size_t taps;    /* of neurons; the tap behind them is the tokens' */
+    size_t first_token, end_token; /* those that count */
+    place *places;                 /* [count] */
+    size_t **units;                /* [taps] */
+    size_t *widths;                /* [taps] */
+    size_t taps;                   /* of neurons; the tap behind them is the tokens' */
     size_t *patch_tokens;
     char (*names)[48];
 };
@@ -97,12 +98,16 @@ static kh_status fill_probe(kh_dream_probe *p, kh_ctx *ctx, const kh_neuron *neu
 }
 
 kh_status kh_dream_probe_create(kh_ctx *ctx, const kh_model *model, const kh_neuron *neurons,
-                                size_t count, size_t batch, kh_dream_probe **out, kh_error *err) {
+                                size_t count, kh_dream_tokens tokens, size_t batch,
+                                kh_dream_probe **out, kh_error *err) {
     *out = NULL;
     kh_dream_probe *p = kh_calloc(1, sizeof *p);
     if (!p) return kh_fail(err, KH_E_MEMORY, "out of memory for a probe");
     p->model = model;
+    const kh_model_info *info = kh_model_get_info(model);
     p->count = count;
+    p->first_token = tokens == KH_TOKENS_PATCHES ? info->prefix_tokens : 0;
+    p->end_token = tokens == KH_TOKENS_CLASS ? 1 : info->tokens;
     const kh_status status = fill_probe(p, ctx, neurons, batch ? batch : 1, err);
     if (status) {
         kh_dream_probe_free(p);
@@ -138,9 +143,9 @@ kh_status kh_dream_probe_run(kh_dream_probe *p, const float *inputs, size_t imag
             const size_t width = p->widths[p->places[n].tap];
             const float *post = kh_pass_tap(p->pass, p->places[n].tap) + i * tokens * width;
             double sum = 0;
-            for (size_t t = 0; t < tokens; t++)
+            for (size_t t = p->first_token; t < p->end_token; t++)
                 sum += (double)post[t * width + p->places[n].at];
-            scores[i * p->count + n] = (float)(sum / (double)tokens);
+            scores[i * p->count + n] = (float)(sum / (double)(p->end_token - p->first_token));
         }
     if (features)
         memcpy(features, kh_pass_tap(p->pass, p->taps),

@@ -84,7 +84,7 @@ static void scores_are_means_of_coefficients(void **state) {
     const kh_model_info *info = kh_model_get_info(s.model);
     const kh_neuron neurons[] = {{5, 30}, {2, 7}, {5, 3}, {5, 30}};
     kh_dream_probe *probe;
-    kh_assert_ok(kh_dream_probe_create(s.ctx, s.model, neurons, 4, 2, &probe, &err));
+    kh_assert_ok(kh_dream_probe_create(s.ctx, s.model, neurons, 4, KH_TOKENS_ALL, 2, &probe, &err));
     const size_t count = kh_dream_probe_features(probe), pixels = 3 * SIDE * SIDE;
     assert_int_equal(count, (info->tokens - 1) * info->dim);
     float *inputs = malloc(2 * pixels * sizeof *inputs), scores[8];
@@ -112,8 +112,9 @@ static void scores_are_means_of_coefficients(void **state) {
     kh_pass_free(pass);
     kh_dream_probe_free(probe);
     const kh_neuron wrong = {12, 0};
-    kh_assert_fails(kh_dream_probe_create(s.ctx, s.model, &wrong, 1, 1, &probe, &err), KH_E_ARG,
-                    "b12n0");
+    kh_assert_fails(
+        kh_dream_probe_create(s.ctx, s.model, &wrong, 1, KH_TOKENS_ALL, 1, &probe, &err), KH_E_ARG,
+        "b12n0");
     stage_close(&s);
 }
 
