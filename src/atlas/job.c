@@ -158,6 +158,19 @@ static kh_status rank(kh_atlas_job *job, kh_error *err) {
     return kh_fail(err, status, "%s", why.text);
 }
 
+static kh_status count_classes(const kh_atlas_job *job, size_t *out, kh_error *err) {
+    bool *is_seen = kh_calloc(job->info->classes, sizeof *is_seen);
+    if (!is_seen) return kh_fail(err, KH_E_MEMORY, "no memory to count classes");
+    for (size_t i = 0; i < kh_source_count(job->source); i++) {
+        const size_t truth = kh_source_get(job->source, i).truth;
+        if (truth >= job->info->classes || is_seen[truth]) continue;
+        is_seen[truth] = true;
+        ++*out;
+    }
+    kh_free(is_seen);
+    return KH_OK;
+}
+
 kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *model,
                             const kh_source *source, const kh_atlas_options *options,
                             kh_error *err) {
@@ -167,7 +180,10 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
     char set[65], labels[65], thresholds[65];
     KH_TRY(check(options, err));
     KH_TRY(rank(job, err));
+    size_t classes_seen = 0;
+    KH_TRY(count_classes(job, &classes_seen, err));
     job->setup = (kh_lens_setup){.ctx = ctx,
+                                 .classes_seen = classes_seen,
                                  .model = model,
                                  .info = info,
                                  .source = source,

@@ -54,6 +54,7 @@ typedef struct kh_lens_setup {
     const kh_source *source;
     const kh_ranking *ranking;     /* `ln`, all classes; NULL without a classifier */
     size_t images, patches, units; /* units: blocks * neurons */
+    size_t classes_seen;           /* classes that are the truth of an image */
     size_t exemplars;              /* shown for each unit */
     size_t sample;                 /* images in the random baseline */
     uint64_t seed;
@@ -87,10 +88,19 @@ enum { KH_LENS_MAX_PIECES = 24 };
 
 /* What a lens will write, for an estimate. */
 typedef struct kh_lens_size {
-    uint64_t rows, cells; /* of its tables */
-    uint64_t text_bytes;  /* in text cells */
+    uint64_t rows, integers, reals; /* of its tables; most integers are small */
+    uint64_t text_bytes;            /* in text cells */
     uint64_t array_bytes;
 } kh_lens_size;
+
+/* rows of so many integer and real cells, and bytes of text each. */
+static inline void kh_lens_size_add(kh_lens_size *size, uint64_t rows, uint64_t integers,
+                                    uint64_t reals, uint64_t text_bytes) {
+    size->rows += rows;
+    size->integers += rows * integers;
+    size->reals += rows * reals;
+    size->text_bytes += rows * text_bytes;
+}
 
 typedef struct kh_lens_kind {
     const char *name;

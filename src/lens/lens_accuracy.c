@@ -211,6 +211,11 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     return KH_OK;
 }
 
+static void size(const kh_lens_setup *setup, kh_lens_size *out) {
+    kh_lens_size_add(out, setup->info->classes, 4, 4, 0);
+    kh_lens_size_add(out, setup->classes_seen * 3, 3, 0, 0); /* a few confusions each */
+}
+
 const kh_lens_kind kh_kind_accuracy = {
     .name = "accuracy",
     .version = 1,
@@ -221,4 +226,5 @@ const kh_lens_kind kh_kind_accuracy = {
     .pieces = pieces,
     .consume = consume,
     .finish = finish,
+    .size = size,
 };

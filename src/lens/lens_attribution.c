@@ -230,9 +230,7 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 }
 
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
-    const uint64_t rows = setup->info->classes * setup->info->blocks;
-    out->rows += rows;
-    out->cells += 15 * rows;
+    kh_lens_size_add(out, setup->classes_seen * setup->info->blocks, 6, 9, 0);
     out->array_bytes += 4 * setup->info->classes * setup->units;
 }
 

@@ -187,6 +187,10 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     return KH_OK;
 }
 
+static void size(const kh_lens_setup *setup, kh_lens_size *out) {
+    kh_lens_size_add(out, setup->info->blocks, 2, 9, 0);
+}
+
 const kh_lens_kind kh_kind_audit = {
     .name = "audit",
     .version = 1,
@@ -197,4 +201,5 @@ const kh_lens_kind kh_kind_audit = {
     .pieces = pieces,
     .consume = consume,
     .finish = finish,
+    .size = size,
 };

@@ -210,9 +210,10 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 }
 
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
-    const uint64_t cells = setup->info->classes * setup->info->blocks;
-    out->rows += (2 + SHOWN) * cells;
-    out->cells += (11 + 5 + 6 * SHOWN) * cells;
+    const uint64_t cells = setup->classes_seen * setup->info->blocks;
+    kh_lens_size_add(out, cells, 5, 6, 0);
+    kh_lens_size_add(out, cells * SHOWN, 4, 2, 0);
+    kh_lens_size_add(out, cells, 3, 2, 0);
     out->array_bytes += 4 * setup->info->classes * setup->units;
 }
 

@@ -234,8 +234,7 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
     const size_t classes = setup->info->classes;
     const uint64_t count = classes == 1000 ? 5 : classes < MOST_CLASSES ? classes : MOST_CLASSES;
-    out->rows += 6 * setup->info->blocks * count * count;
-    out->cells += 42 * setup->info->blocks * count * count;
+    kh_lens_size_add(out, 6 * setup->info->blocks * count * count, 5, 1, 2);
 }
 
 const kh_lens_kind kh_kind_distance = {

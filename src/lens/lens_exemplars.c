@@ -196,9 +196,8 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
     const uint64_t kept = setup->exemplars < setup->images ? setup->exemplars : setup->images;
-    const uint64_t rows = setup->units * (kept + 16 + 1);
-    out->rows += rows;
-    out->cells += 8 * rows;
+    kh_lens_size_add(out, setup->units * (kept + 16), 6, 1, 4);
+    if (setup->ranking) kh_lens_size_add(out, setup->units, 7, 1, 7);
 }
 
 const kh_lens_kind kh_kind_exemplars = {

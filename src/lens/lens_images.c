@@ -112,9 +112,9 @@ const uint64_t *kh_lens_fingerprints(const void *at) {
 }
 
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
-    out->rows += setup->images;
-    out->cells += 8 * setup->images;
-    out->text_bytes += 48 * setup->images; /* a path */
+    kh_lens_size_add(out, setup->images, 4, 3, 0);
+    for (size_t i = 0; i < setup->images; i++)
+        out->text_bytes += strlen(kh_source_get(setup->source, i).name) + 2;
 }
 
 const kh_lens_kind kh_kind_images = {

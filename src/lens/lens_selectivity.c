@@ -120,8 +120,7 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 }
 
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
-    out->rows += setup->units;
-    out->cells += 10 * setup->units;
+    kh_lens_size_add(out, setup->units, 5, 5, 0);
 }
 
 const kh_lens_kind kh_kind_selectivity = {

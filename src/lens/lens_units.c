@@ -176,8 +176,7 @@ double kh_lens_unit_deviation(const void *at, size_t unit) {
 }
 
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
-    out->rows += setup->units;
-    out->cells += 11 * setup->units;
+    kh_lens_size_add(out, setup->units, 4, 7, 0);
     out->array_bytes += 8 * setup->units;
 }
 

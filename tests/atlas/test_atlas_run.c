@@ -270,6 +270,39 @@ static void broken_images_are_counted_and_listed(void **state) {
     atlas_world_close(&w);
 }
 
+static double bytes_of(const char *folder, const char *name) {
+    char path[8300];
+    struct stat info;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (stat(path, &info) != 0) fail_msg("no file %s", path);
+    return (double)info.st_size;
+}
+
+static void disk_and_state_are_as_estimated(void **state) {
+    (void)state;
+    static const char *const files[] = {
+        "run.sqlite",         "arrays/thresholds.npy", "arrays/thresholds_99.npy",
+        "arrays/class_n.npy", "arrays/class_mean.npy", "arrays/attribution_mean.npy"};
+    atlas_world w;
+    kh_error err = {0};
+    kh_atlas_estimate estimate;
+    atlas_world_open(&w, MODEL, set_folder, 2);
+    kh_atlas_options options = atlas_options(kh_test_folder("estimate"));
+    options.keep_state = true;
+    kh_assert_ok(kh_atlas_plan(w.ctx, w.model, w.source, &options, &estimate, &err));
+    kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, NULL, &err));
+    double disk = 0;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        disk += bytes_of(options.out, files[i]);
+    const double kept = bytes_of(options.out, "shards/shard-0000-of-0001.state");
+    if (!(fabs((double)estimate.disk_bytes - disk) <= 0.2 * disk))
+        fail_msg("disk: %.0f bytes, estimated %.0f", disk, (double)estimate.disk_bytes);
+    if (!(fabs((double)estimate.state_bytes - kept) <= 0.01 * kept))
+        fail_msg("state: %.0f bytes, estimated %.0f", kept, (double)estimate.state_bytes);
+    assert_int_equal(estimate.images, ATLAS_SET_IMAGES);
+    atlas_world_close(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_run_goes_on_where_it_was),
@@ -278,6 +311,7 @@ int main(void) {
         cmocka_unit_test(shards_of_other_directories_are_merged),
         cmocka_unit_test(a_stopped_run_goes_on_where_it_was),
         cmocka_unit_test(a_dissection_is_as_indifferent_as_its_run),
+        cmocka_unit_test(disk_and_state_are_as_estimated),
         cmocka_unit_test(broken_images_are_counted_and_listed),
     };
     return cmocka_run_group_tests(tests, make_expected, NULL);
