@@ -1,6 +1,7 @@
 /* Dreams as wholes: the same bytes whatever runs beside them, saving, going on, what is refused. */
 #include "dream/dreams.h"
 
+#include "base/alloc.h"
 #include "dream/loss.h"
 
 #define MODEL "random:vit_tiny_patch16_224"
@@ -350,6 +351,52 @@ static void the_impossible_is_refused(void **state) {
     stage_close(&s);
 }
 
+/* A diverse dream beside a class dream, created and stepped with every allocation failing once. */
+static kh_status make_and_step(stage *s, kh_error *err) {
+    const kh_dream_settings settings = preset_of("maco", 24);
+    const kh_dream_term terms[] = {neuron_term(1, 5), {.goal = KH_GOAL_LOGIT, .weight = 1}};
+    const kh_dream_objective goals[] = {{.terms = &terms[0],
+                                         .term_count = 1,
+                                         .images = 2,
+                                         .diversity = KH_DIVERSITY_UNITS,
+                                         .lambda = 1},
+                                        {.terms = &terms[1], .term_count = 1}};
+    kh_dreamer *dreamer = NULL;
+    kh_dream *d[2] = {NULL, NULL};
+    kh_status status = kh_dreamer_create(s->ctx, s->model, &dreamer, err);
+    for (size_t i = 0; !status && i < 2; i++)
+        status = kh_dream_create(dreamer, "m", &settings, &goals[i], &d[i], err);
+    if (!status) status = kh_dreamer_step(dreamer, d, 2, err);
+    kh_image picture = {0};
+    if (!status) status = kh_dream_picture(d[0], 1, &picture, err);
+    kh_image_clear(&picture);
+    kh_dream_free(d[0]);
+    kh_dream_free(d[1]);
+    kh_dreamer_free(dreamer);
+    return status;
+}
+
+static void memory_may_end_anywhere(void **state) {
+    (void)state;
+    kh_error err = {0};
+    stage s = stage_open(MODEL, 32, 1);
+    kh_assert_ok(make_and_step(&s, &err)); /* weights are packed for gradients once */
+    size_t failures = 0;
+    for (size_t n = 1;; n++) {
+        kh_alloc_fail_after(n);
+        err = (kh_error){KH_OK, ""};
+        const kh_status status = make_and_step(&s, &err);
+        kh_alloc_fail_after(0);
+        if (status == KH_OK) break;
+        assert_int_equal(status, KH_E_MEMORY);
+        assert_int_equal(err.code, KH_E_MEMORY);
+        assert_true(err.text[0] != '\0');
+        failures++;
+    }
+    assert_true(failures > 60);
+    stage_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packing_changes_no_byte),
@@ -363,6 +410,7 @@ int main(void) {
         cmocka_unit_test(a_photo_is_where_accentuation_starts),
         cmocka_unit_test(both_is_half_and_half),
         cmocka_unit_test(warm_starts_switch_over),
+        cmocka_unit_test(memory_may_end_anywhere),
         cmocka_unit_test(the_impossible_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
