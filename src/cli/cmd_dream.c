@@ -25,8 +25,9 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "neuron", 'n', offsetof(kh_dream_options, neurons), "LIST",
      "Key neurons such as b10n1198, separated by commas (counted from zero)."},
     {KH_OPT_TEXT, "goal", 0, offsetof(kh_dream_options, goal),
-     "neuron|logit|probability|log-probability",
-     "What to raise for a class: its key neuron, or the classifier's output. Default: neuron."},
+     "neuron|logit|probability|log-probability|value",
+     "What to raise for a class: its key neuron, or the classifier's output; value: channels of "
+     "the heads' outputs, named as --neuron b8n70. Default: neuron."},
     {KH_OPT_TEXT, "pick", 0, offsetof(kh_dream_options, pick), "best|next|random",
      "Which neuron of a class: the most aligned, the next one, or any (baselines). Default: best."},
     {KH_OPT_SIZE, "topk", 'k', offsetof(kh_dream_options, topk), "K",

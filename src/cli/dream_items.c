@@ -192,17 +192,21 @@ static void name_item(const kh_dream_run *run, kh_dream_item *item, const char *
 
 static kh_status plan_neurons(kh_dream_run *run, kh_error *err) {
     const kh_model_info *info = kh_model_get_info(run->session->model);
+    const bool is_value = strcmp(run->options->goal, "value") == 0;
     const char *rest = run->options->neurons;
     char piece[256], name[32];
     while (next_piece(&rest, piece)) {
         kh_neuron n;
         KH_TRY(kh_neuron_parse(piece, &n, err));
-        if (n.block >= info->blocks || n.index >= info->neurons)
-            return kh_fail(err, KH_E_ARG, "--neuron %.40s: the model has %zu blocks of %zu neurons",
-                           piece, info->blocks, info->neurons);
+        if (n.block >= info->blocks || n.index >= (is_value ? info->dim : info->neurons))
+            return kh_fail(err, KH_E_ARG, "--neuron %.40s: the model has %zu blocks of %zu %s",
+                           piece, info->blocks, is_value ? info->dim : info->neurons,
+                           is_value ? "channels" : "neurons");
         kh_dream_item *item = add_item(run, err);
         if (!item) return KH_E_MEMORY;
-        item->terms[item->term_count++] = neuron_of(run, n.block, n.index, 1);
+        item->terms[item->term_count] = neuron_of(run, n.block, n.index, 1);
+        if (is_value) item->terms[item->term_count].goal = KH_GOAL_VALUE;
+        item->term_count++;
         kh_neuron_format(n, name, sizeof name);
         name_item(run, item, name);
     }
@@ -347,7 +351,7 @@ static kh_status sort_items(kh_dream_run *run, kh_error *err) {
         run->distinct += is_new;
         for (size_t k = 0; k < item->term_count; k++) {
             const size_t at =
-                item->terms[k].goal == KH_GOAL_NEURON ? item->terms[k].block : blocks - 1;
+                item->terms[k].goal < KH_GOAL_LOGIT ? item->terms[k].block : blocks - 1;
             if (at > item->block) item->block = at;
         }
     }
@@ -378,6 +382,8 @@ kh_status kh_dream_run_plan(kh_dream_run *run, kh_error *err) {
         return kh_fail(err, KH_E_ARG, "--topk is 1 to %d", KH_DREAM_TERMS / 2);
     KH_TRY(plan_settings(run, err));
     if (o->neurons) KH_TRY(plan_neurons(run, err));
+    if (o->classes && strcmp(o->goal, "value") == 0)
+        return kh_fail(err, KH_E_ARG, "--goal value goes with --neuron, not with --class");
     if (o->classes) KH_TRY(plan_classes(run, err));
     if (run->item_count == 0) return kh_fail(err, KH_E_ARG, "an empty list of classes or neurons");
     if (o->interpolates) KH_TRY(join_ends(run, err));

@@ -18,3 +18,4 @@ dream --class 7 --images 2 --diversity 1.5
 dream --class 7,8 --images 3 --interpolate
 dream --class 7 --tokens cell --cell 3 --gate warm
 dream --neuron b0n0 --photo "$DATA/golden/images/$(ls "$DATA/golden/images" | grep -m 1 png)"
+dream --goal value --neuron b8n70
