@@ -130,6 +130,16 @@ static bool is_ours(const char *preset) {
     return is_one_of(preset, ours, 4, &which);
 }
 
+/* Padding and jitters of a preset that leaves the size open are meant for 128 pixels. */
+static void resize(kh_dream_settings *s, size_t size) {
+    if (s->size == 0 && s->chain == KH_CHAIN_CLEAN) {
+        s->pad = (s->pad * size + 64) / 128;
+        s->jitter = (s->jitter * size + 64) / 128;
+        s->second_jitter = (s->second_jitter * size + 64) / 128;
+    }
+    s->size = size;
+}
+
 static kh_status plan_settings(kh_dream_run *run, kh_error *err) {
     static const char *const gates[] = {"pre", "post", "warm", "positive", "phi"};
     static const char *const tokens[] = {"all", "class", "patches", "cell", "both"};
@@ -138,7 +148,7 @@ static kh_status plan_settings(kh_dream_run *run, kh_error *err) {
     KH_TRY(kh_dream_preset(o->preset, s, err));
     s->seed = o->seed;
     if (o->steps) s->steps = o->steps;
-    if (o->size) s->size = o->size;
+    if (o->size) resize(s, o->size);
     if (o->lr > 0) s->lr = o->lr;
     if (o->norm) s->norm = strcmp(o->norm, "model") == 0 ? KH_NORM_MODEL : KH_NORM_IMAGENET;
     int which = 0;
