@@ -60,7 +60,7 @@ def make_model(world):
             input_size=(3, SIZE, SIZE), fixed_input_size=True, interpolation="bicubic", crop_pct=1.0,
             crop_mode="center", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), num_classes=world.classes,
             label_names=world.wnids, label_descriptions=dict(zip(world.wnids, world.names)),
-            origin_url=None, paper_ids=None, license="same as keyhole"))
+            origin_url=None, paper_ids=None, license="mit"))
 
 
 @torch.no_grad()
