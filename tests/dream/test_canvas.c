@@ -210,6 +210,32 @@ static void one_decorrelated_axis_is_a_warm_grey(void **state) {
     fixture_close(&f);
 }
 
+/* Lucid's squashing: the value itself inside, and no step further out at the border. */
+static void lucid_squashing_stops_at_the_border(void **state) {
+    (void)state;
+    fixture f = fixture_open("report-quant", 2, false);
+    f.canvas.settings.squash = KH_SQUASH_LUCID;
+    f.canvas.settings.decorrelates = false;
+    for (size_t i = 0; i < 12; i++)
+        f.x[i] = i % 4 == 0 ? 0.1f : i % 4 == 1 ? 2.0f : i % 4 == 2 ? -2.0f : 0.0f;
+    kh_canvas_finish(&f.canvas, &f.state, f.x, f.image);
+    assert_float_equal(f.image[0], 0.58f, 1e-6); /* red: 0.1 + its mean 0.48 */
+    assert_float_equal(f.image[1], 1, 1e-6);
+    assert_float_equal(f.image[2], 0, 1e-6);
+    assert_float_equal(f.image[4 + 3], 0.46f, 1e-6); /* green: its mean */
+    float g[12], want[12];
+    for (size_t i = 0; i < 12; i++) {
+        g[i] = i < 6 ? 1.0f : -1.0f;
+        /* descent goes against g: outwards where the value is high and g negative, or the reverse
+         */
+        const bool is_blocked = (i % 4 == 1 && g[i] < 0) || (i % 4 == 2 && g[i] > 0);
+        want[i] = is_blocked ? 0 : g[i];
+    }
+    kh_canvas_back_pixels(&f.canvas, &f.state, f.x, f.image, g);
+    kh_assert_close(g, want, 12, 0, 0);
+    fixture_close(&f);
+}
+
 static void first_images_are_almost_grey(void **state) {
     (void)state;
     fixture f = fixture_open("report-quant", 128, false);
@@ -278,6 +304,7 @@ int main(void) {
         cmocka_unit_test(maco_keeps_magnitudes),
         cmocka_unit_test(colours_are_the_recorded_ones),
         cmocka_unit_test(one_decorrelated_axis_is_a_warm_grey),
+        cmocka_unit_test(lucid_squashing_stops_at_the_border),
         cmocka_unit_test(first_images_are_almost_grey),
         cmocka_unit_test(a_photo_comes_back),
         cmocka_unit_test(magnitudes_of_an_image_are_its_spectrum),
