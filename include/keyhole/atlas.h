@@ -47,8 +47,9 @@ KH_API kh_atlas_options kh_atlas_options_default(void);
 /* What a call of kh_atlas did. */
 typedef struct kh_atlas_summary {
     size_t images, done_before, done_now, broken;
-    bool is_complete; /* tables are written */
-    double seconds;   /* of the pass over images */
+    bool is_complete;                                /* tables are written */
+    double seconds;                                  /* of the pass over images, in which: */
+    double load_seconds, pass_seconds, lens_seconds; /* waiting for images; forward; lenses */
 } kh_atlas_summary;
 
 /* Does what the run directory lacks: nothing when it is complete; else the images that none of its

@@ -95,6 +95,9 @@ static kh_status do_missing(run *r, kh_error *err) {
     }
     r->summary.seconds =
         seconds_now() - start; /* of the pass; saving once more is not part of it */
+    r->summary.load_seconds = r->job.load_seconds;
+    r->summary.pass_seconds = r->job.pass_seconds;
+    r->summary.lens_seconds = r->job.lens_seconds;
     if (!status && did_any) status = save(r, err);
     return status;
 }

@@ -70,6 +70,12 @@ kh_status kh_atlas_create_pass(const kh_atlas_job *job, size_t max_batch, kh_pas
     return status;
 }
 
+static double seconds_now(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 /* ---- a batch ------------------------------------------------------------------------------- */
 
 typedef struct drive {
@@ -170,7 +176,10 @@ static void predict(drive *d) {
 static kh_status consume(drive *d, kh_error *err) {
     kh_atlas_job *job = d->job;
     if (d->count == 0) return KH_OK;
+    const double start = seconds_now();
     const kh_status ran = kh_pass_run(d->pass, d->images, d->count, err);
+    const double passed = seconds_now();
+    job->pass_seconds += passed - start;
     if (ran) return blame(d, ran, err);
     kh_lens_batch batch = {.count = d->count,
                            .ids = d->ids,
@@ -190,16 +199,11 @@ static kh_status consume(drive *d, kh_error *err) {
     kh_features_compute(&d->features, job->ctx, job->info, d->site[KH_SITE_POST], d->count);
     for (size_t i = 0; i < job->lens_count; i++)
         KH_TRY(job->kinds[i]->consume(job->states[i], &batch, err));
+    job->lens_seconds += seconds_now() - passed;
     return KH_OK;
 }
 
 /* ---- all batches --------------------------------------------------------------------------- */
-
-static double seconds_now(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 kh_status kh_atlas_drive(kh_atlas_job *job, uint64_t first, uint64_t end,
                          kh_checkpoint_fn checkpoint, void *user, uint64_t done, uint64_t total,
@@ -212,7 +216,9 @@ kh_status kh_atlas_drive(kh_atlas_job *job, uint64_t first, uint64_t end,
     bool more = true, is_stopped = false;
     while (!status && more && at < end && !is_stopped) {
         uint64_t next = at;
+        const double start = seconds_now();
         status = fill(&d, &more, &next, err);
+        job->load_seconds += seconds_now() - start;
         if (!status) status = consume(&d, err);
         if (!status) status = kh_ranges_add(&job->head.covered, at, next, err);
         if (status) break;

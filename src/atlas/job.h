@@ -25,6 +25,7 @@ typedef struct kh_atlas_job {
     unsigned sites; /* wanted by any lens */
 
     kh_state_head head; /* what this process has covered */
+    double load_seconds, pass_seconds, lens_seconds;
 } kh_atlas_job;
 
 /* Lenses, ranking and fingerprint; states are not made yet. Pair: kh_atlas_job_clear. */

@@ -119,6 +119,9 @@ static void describe(const kh_atlas_job *job, const kh_atlas_summary *summary, k
     kh_store_manifest_text(m, "arithmetic.isa", kh_ctx_isa(job->ctx));
     kh_store_manifest_size(m, "last_process.images", summary->done_now);
     kh_store_manifest_f64(m, "last_process.seconds", summary->seconds);
+    kh_store_manifest_f64(m, "last_process.load_seconds", summary->load_seconds);
+    kh_store_manifest_f64(m, "last_process.pass_seconds", summary->pass_seconds);
+    kh_store_manifest_f64(m, "last_process.lens_seconds", summary->lens_seconds);
     kh_store_manifest_file(m, "run.sqlite", NULL, 0, "every table; docs/run-directory.md");
 }
 

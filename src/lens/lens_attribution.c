@@ -108,15 +108,26 @@ static const float *part_of(const state *s, const kh_lens_batch *batch, size_t i
     return batch->site[part % 2 ? KH_SITE_ATTN_CLS : KH_SITE_MLP_CLS][(part - 1) / 2] + at;
 }
 
+static bool add_weights(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
+    state *s = at;
+    const size_t units = s->setup->units, neurons = s->setup->info->neurons;
+    const size_t c = batch->truth[i];
+    if (c >= s->classes) return true;
+    const double sigma = (double)batch->site[KH_SITE_FINAL_SCALE][0][i];
+    const float *a = batch->features->cls + i * units;
+    int64_t *weights = s->weights + c * units;
+    bool ok = true;
+    for (size_t u = block * neurons; u < (block + 1) * neurons; u++)
+        ok &= kh_fix_add(&weights[u], (double)a[u] / sigma);
+    return ok;
+}
+
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
-    const size_t units = s->setup->units;
     for (size_t i = 0; i < batch->count; i++) {
         const size_t c = batch->truth[i];
         if (c >= s->classes) continue;
         const double sigma = (double)batch->site[KH_SITE_FINAL_SCALE][0][i];
-        const float *a = batch->features->cls + i * units;
-        int64_t *weights = s->weights + c * units;
         double total = s->constant[c];
         bool ok = true;
         for (size_t p = 0; p < s->parts; p++) {
@@ -124,14 +135,12 @@ static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
             ok &= kh_fix_add(&s->direct[c * s->parts + p], direct);
             total += direct;
         }
-        for (size_t u = 0; u < units; u++)
-            ok &= kh_fix_add(&weights[u], (double)a[u] / sigma);
         if (!ok) return kh_lens_not_finite(s->setup, "a contribution", batch->ids[i], err);
         const float off = (float)fabs(total - (double)batch->logits[i * s->classes + c]);
         if (off > s->worst) s->worst = off;
         s->n[c]++;
     }
-    return KH_OK;
+    return kh_lens_by_block(s->setup, batch, add_weights, s, "a contribution", err);
 }
 
 /* ---- results ------------------------------------------------------------------------------- */

@@ -52,21 +52,24 @@ static size_t pieces(void *at, kh_piece *p) {
     return 2;
 }
 
+static bool see(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
+    state *s = at;
+    const size_t units = s->setup->units, neurons = s->setup->info->neurons;
+    const size_t c = batch->truth[i];
+    if (c >= s->classes) return true;
+    const float *mean = batch->features->mean + i * units;
+    int64_t *sums = s->sums + c * units;
+    bool ok = true;
+    for (size_t u = block * neurons; u < (block + 1) * neurons; u++)
+        ok &= kh_fix_add(&sums[u], (double)mean[u]);
+    return ok;
+}
+
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
-    const size_t units = s->setup->units;
-    for (size_t i = 0; i < batch->count; i++) {
-        const size_t c = batch->truth[i];
-        if (c >= s->classes) continue;
-        const float *mean = batch->features->mean + i * units;
-        int64_t *sums = s->sums + c * units;
-        bool ok = true;
-        for (size_t u = 0; u < units; u++)
-            ok &= kh_fix_add(&sums[u], (double)mean[u]);
-        if (!ok) return kh_lens_not_finite(s->setup, "a memory coefficient", batch->ids[i], err);
-        s->n[c]++;
-    }
-    return KH_OK;
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->truth[i] < s->classes) s->n[batch->truth[i]]++;
+    return kh_lens_by_block(s->setup, batch, see, s, "a memory coefficient", err);
 }
 
 uint32_t kh_lens_class_images(const void *at, size_t class_index) {

@@ -19,6 +19,8 @@ typedef struct state {
     uint32_t *bins;         /* [units, KH_SKETCH_BINS] */
     int64_t *sum, *squares; /* [units] over images of the means over patches */
     float *max, *min;       /* [units] */
+    uint16_t *where;        /* [threads, TILE, rows] bins of a tile: scratch */
+    size_t rows;
 } state;
 
 static void free_state(void *at) {
@@ -29,6 +31,7 @@ static void free_state(void *at) {
     kh_free(s->squares);
     kh_free(s->max);
     kh_free(s->min);
+    kh_free(s->where);
     kh_free(s);
 }
 
@@ -86,25 +89,58 @@ static inline void bins_of_row(const float *row, int32_t *bin) {
     }
 }
 
-KH_CLONES static void count_tile(void *arg, size_t task, size_t worker) {
-    const job *j = arg;
+/* Bins of a tile's patches, neuron by neuron: where[n, rows]. */
+KH_CLONES static void find_bins(const job *j, size_t block, size_t first, size_t width,
+                                uint16_t *where) {
     const kh_model_info *info = j->s->setup->info;
-    const size_t block = task / j->tiles, first = task % j->tiles * TILE, neurons = info->neurons;
-    const size_t width = neurons - first < TILE ? neurons - first : TILE;
-    uint32_t *bins = j->s->bins + (block * neurons + first) * KH_SKETCH_BINS;
+    const size_t neurons = info->neurons, patches = j->s->setup->patches;
+    const size_t rows = j->batch->count * patches;
     float padded[TILE] = {0};
     int32_t bin[TILE];
-    (void)worker;
     for (size_t i = 0; i < j->batch->count; i++) {
         const float *row = j->batch->site[KH_SITE_POST][block] +
                            (i * info->tokens + info->prefix_tokens) * neurons + first;
-        for (size_t t = 0; t < j->s->setup->patches; t++, row += neurons) {
-            kh_expect_row(row, neurons, j->s->setup->patches - t, width);
+        for (size_t t = 0; t < patches; t++, row += neurons) {
+            kh_expect_row(row, neurons, patches - t, width);
             bins_of_row(width < TILE ? memcpy(padded, row, width * sizeof *row) : row, bin);
-            for (size_t n = 0; n < width; n++)
-                bins[n * KH_SKETCH_BINS + (size_t)bin[n]]++;
+            for (size_t n = 0; n < TILE; n++)
+                where[n * rows + i * patches + t] = (uint16_t)bin[n];
         }
     }
+}
+
+/* One neuron's counts stay in the first-level cache. Most patches fall into bin 0: they take turns
+ * in four counters, since one would have to wait for itself. */
+static void count_neuron(const uint16_t *where, size_t rows, uint32_t *bins) {
+    uint32_t low[4] = {0};
+    for (size_t r = 0; r < rows; r++) {
+        uint32_t *count = where[r] ? &bins[where[r]] : &low[r & 3];
+        ++*count;
+    }
+    bins[0] += low[0] + low[1] + low[2] + low[3];
+}
+
+static void count_tile(void *arg, size_t task, size_t worker) {
+    const job *j = arg;
+    const size_t neurons = j->s->setup->info->neurons;
+    const size_t block = task / j->tiles, first = task % j->tiles * TILE;
+    const size_t width = neurons - first < TILE ? neurons - first : TILE;
+    const size_t rows = j->batch->count * j->s->setup->patches;
+    uint16_t *where = j->s->where + worker * TILE * j->s->rows;
+    find_bins(j, block, first, width, where);
+    for (size_t n = 0; n < width; n++)
+        count_neuron(where + n * rows, rows,
+                     j->s->bins + (block * neurons + first + n) * KH_SKETCH_BINS);
+}
+
+/* Room for the bins of a tile for every thread. */
+static kh_status make_room(state *s, size_t rows, kh_error *err) {
+    if (rows <= s->rows) return KH_OK;
+    kh_free(s->where);
+    s->where = kh_calloc(kh_ctx_threads(s->setup->ctx) * TILE * rows, sizeof *s->where);
+    s->rows = s->where ? rows : 0;
+    if (s->where) return KH_OK;
+    return kh_fail(err, KH_E_MEMORY, "no memory to count %zu patches; try a smaller batch", rows);
 }
 
 static bool add_moments(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
@@ -124,6 +160,7 @@ static bool add_moments(void *at, const kh_lens_batch *batch, size_t i, size_t b
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
     const kh_model_info *info = s->setup->info;
+    KH_TRY(make_room(s, batch->count * s->setup->patches, err));
     job j = {.s = s, .batch = batch, .tiles = (info->neurons + TILE - 1) / TILE};
     kh_pool_run(kh_ctx_pool(s->setup->ctx), info->blocks * j.tiles, count_tile, &j);
     s->images += batch->count;
