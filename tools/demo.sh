@@ -1,34 +1,44 @@
 #!/bin/sh
-# The main job on material that is made here, without a network.
+# The main job on the demo world, without a network: scenes, classes, value vectors, heatmaps, truth, dreams, an atlas.
 # Usage: tools/demo.sh KEYHOLE_BINARY OUT_FOLDER
 set -e
 keyhole=$1
 out=$2
-model=random:vit_tiny_patch16_224
-image=$out/house.png
 rm -rf "$out" && mkdir -p "$out"
+export XDG_CACHE_HOME="$out/cache" # demo:images are rendered here and leave with the folder
 
-# shows the command, then runs it
+exec 3>&1
+# shows the command, then runs it; what it prints may go elsewhere
 run() {
-    echo
-    echo "\$ keyhole $*"
+    printf '\n$ keyhole %s\n' "$*" >&3
     "$keyhole" "$@"
 }
 
-echo "keyhole has no trained demo model yet. This demo runs on RANDOM weights ($model)
-and a picture drawn just now, so classes and heatmaps below mean nothing; it shows what keyhole does
-and what it writes. With a trained checkpoint, put its folder where this says $model."
-"$(dirname "$keyhole")/tools/demo_image" "$image"
+echo "The demo world is drawn by keyhole itself: scenes of one object each, 25 classes, with the truth of
+every pixel. The model \"demo\" is a small ViT trained on such scenes and on nothing else."
 
-run info "$model"
-run classify "$model" "$image"
-run align "$model" --out "$out/align" --quiet
-run look "$model" "$image" --out "$out/look" --quiet
+run diorama --sheet "$out/world.png" --sheet-scenes 2 --quiet
+run info demo
+run classify demo demo:images/poodle --truth
+run classify demo demo:images --truth --quiet >"$out/classify.txt"
+tail -n 1 "$out/classify.txt"
+run align demo --out "$out/align" --quiet
+run look demo demo:images/fish demo:images/poodle demo:images/rocket --truth --no-blocks --out "$out/look" --quiet >"$out/look.txt"
+cat "$out/look.txt" | sed -n '1,16p' && echo "... (12 scenes; all of it is in $out/look.txt)"
+run look demo demo:images/car --truth --out "$out/car" --quiet >"$out/car.txt"
+run truth demo --scenes 10 --out "$out/truth" --quiet >"$out/truth.txt"
+sed -n '/^mean over classes/,/^$/p' "$out/truth.txt" && echo "(all of it is in $out/truth.txt)"
+run dream demo --class sailboat,snail,guitar,umbrella,chair,lamp --steps 100 --snapshots 10,25,50 --out "$out/dream" --quiet
+run atlas demo demo:images --out "$out/atlas" --quiet >"$out/atlas.txt"
+run status "$out/atlas"
 
 echo
 echo "Worth opening:"
-echo "  $image   the picture"
-for file in "$out"/look/*.png "$out"/align/*.png; do
-    [ -e "$file" ] && echo "  $file"
-done
-echo "  $out/look/look.csv, $out/align/topk_global.csv   the numbers; manifest.json beside them says from what"
+echo "  $out/world.png         every class, and below it the truth"
+echo "  $out/look/look.png     where the five neurons most aligned with a class fire in four of its scenes each"
+echo "  $out/car/blocks_*.png  block by block, on scenes of cars"
+echo "  $out/dream/sheet_s0100_01.png  what the key neurons of six classes want to see; strips/ move"
+echo "  $out/align/fig3.png    in which blocks the best neurons of the classes are"
+echo "  $out/truth/*.png       do they fire on the object? Measured against the truth, with random neurons beside them"
+echo "  $out/atlas/run.sqlite  one pass over 100 scenes: tables of every key neuron (docs/run-directory.md)"
+echo "Numbers are in the .csv and .npy files beside them; manifest.json says from what they were made."
