@@ -208,7 +208,7 @@ static void write_regions(const kh_dissect_view *v, const kh_lens_out *out) {
             mean[r] = kh_fix_mean(v->fire[u * KH_REGIONS + r], v->tokens[r]);
             if (mean[r] > mean[top]) top = r;
         }
-        double second = -INFINITY;
+        double second = -(double)INFINITY;
         for (size_t r = 0; r < KH_REGIONS; r++)
             if (r != top && mean[r] > second) second = mean[r];
         out->integer(out->user, (int64_t)(u / neurons));

@@ -73,7 +73,7 @@ static size_t pieces(void *at, kh_piece *p) {
 
 /* z_c minus the best of the other classes; 0 when there are none. */
 static double margin_of(const float *z, size_t classes, size_t c) {
-    double best = -INFINITY;
+    double best = -(double)INFINITY;
     for (size_t o = 0; o < classes; o++)
         if (o != c && (double)z[o] > best) best = (double)z[o];
     return classes > 1 ? (double)z[c] - best : 0;
