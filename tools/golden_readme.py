@@ -51,6 +51,13 @@ FORMULA
 
 Names are timm's. For transformers cases q, k, v (and gate, up) are the slices of timm's packed tensor.
 
+## By scripts of their own
+
+| File | Script |
+|---|---|
+| `demo.safetensors` | `tools/golden_demo.py`: the trained demo model on one of its scenes, float64, a few sites and the gradient of logit 6 |
+| `dream/` | `tools/record_dream_golden.py`: steps of dreams |
+
 ## Images
 
 | File | What |
