@@ -1,0 +1,20 @@
+# labels that follow another numbering are said to look permuted, with an example; right ones are not
+model=$DATA/../../demo/model
+[ -e "$model/model.safetensors" ] || { echo "no demo model here" >&2; exit 77; }
+keyhole diorama -n 75 --seed 2 --out world --no-labels -q >/dev/null
+mkdir flat && cp world/images/scenes/*/*.png flat
+for file in flat/*.png; do
+    scene=$(basename "$file" .png | sed 's/^0*//')
+    echo "$(basename "$file"),$(((${scene:-0} + 7) % 25))"
+done > wrong.csv
+keyhole atlas "$model" flat --label-file wrong.csv --lenses accuracy --out wrong 2>&1 |
+    sed -n 's/.*warning: \(labels look permuted: for 25 of 25 labels\).*/\1/p'
+keyhole atlas "$model" world/images/scenes --lenses accuracy --out right 2>&1 | grep -c permuted
+# a truth for every pixel, in a second pass; one digest over both
+keyhole diorama -n 25 --seed 3 --out small -q >/dev/null
+keyhole atlas "$model" small/images/scenes --truth small --out run -q | sed 's/ (.*images.s)//; s/digest .*/digest/'
+before=$(keyhole status run --digest)
+rm -r run/dissect
+[ "$(keyhole status run --digest)" != "$before" ] && echo "the digest knows the dissection"
+keyhole atlas "$model" small/images/scenes --truth small --out run -q --batch 3 --threads 1 >/dev/null
+[ "$(keyhole status run --digest)" = "$before" ] && echo "and finds it again"
