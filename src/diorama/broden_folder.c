@@ -224,8 +224,10 @@ kh_status kh_broden_folder_begin(const kh_broden *b, kh_error *err) {
         clear_classes(b, below);
     }
     (void)rmdir(path_in(b, path, "images/labels"));
-    for (size_t i = 0; i < b->class_count; i++) {
-        const char *class_name = kh_diorama_class_name(b->classes[i]);
+    /* the first scenes are one of each class; a folder without a picture would stop timm */
+    for (uint64_t i = 0; i < b->class_count && i < b->set.count; i++) {
+        const uint64_t index = kh_broden_index(b, i);
+        const char *class_name = kh_diorama_class_name((size_t)(index % kh_diorama_class_count()));
         (void)snprintf(path, sizeof path, "%s/images/scenes/%s", b->folder, class_name);
         KH_TRY(kh_make_directories(path, err));
         for (size_t c = 0; c < KH_DIORAMA_CATEGORIES && !b->set.no_labels; c++) {
