@@ -31,12 +31,15 @@ static void animations_hold_their_frames(void **state) {
     const size_t count = fread(bytes, 1, sizeof bytes, file);
     (void)fclose(file);
     char order[200] = "";
+    size_t used = 0;
     unsigned next = 0;
     for (size_t at = 8; at + 12 <= count;) {
         const size_t length = (size_t)bytes[at + 2] << 8 | bytes[at + 3];
         const unsigned char *type = bytes + at + 4, *data = bytes + at + 8;
-        (void)strncat(order, (const char *)type, 4);
-        (void)strcat(order, " ");
+        assert_true(used + 6 <= sizeof order);
+        memcpy(order + used, type, 4);
+        memcpy(order + used + 4, " ", 2);
+        used += 5;
         if (memcmp(type, "acTL", 4) == 0) assert_int_equal(data[3], 3);
         if (memcmp(type, "fcTL", 4) == 0) {
             assert_int_equal(data[20] << 8 | data[21], 600);
