@@ -84,6 +84,8 @@ static void list_block(kh_wants *w, size_t block, size_t *name) {
         b->tap_value = add_tap(w, name, "attn.hook_z", block, NULL, 0);
         b->seed_value = add_seed(w, name, "attn.hook_z", block, stream);
     }
+    for (size_t i = 0; i < b->count; i++) /* a dense tap does not name them, their rows are kept */
+        kh_text_addf(&w->signature, "%zu.%zu,", block, b->list[i]);
     if (b->count > 0) {
         const size_t units = b->has_dense ? 0 : b->count;
         b->tap_pre = add_tap(w, name, "mlp.hook_pre", block, units ? b->list : NULL, units);

@@ -98,6 +98,36 @@ static void company_of_other_kinds_changes_no_byte(void **state) {
     stage_close(&s);
 }
 
+/* One dreamer, one diverse dream after the other: the second one's pass is not the first one's. */
+static void dreams_in_turn_change_no_byte(void **state) {
+    (void)state;
+    stage s = stage_open(MODEL, SIDE, 2);
+    const kh_dream_settings settings = preset_of("default", 0);
+    kh_dream *after[3], *fresh[3];
+    for (size_t round = 0; round < 2; round++)
+        for (size_t i = 0; i < 3; i++) {
+            const kh_dream_term term = neuron_term(5, 7 + 200 * i);
+            const kh_dream_objective o = {.terms = &term,
+                                          .term_count = 1,
+                                          .images = 2,
+                                          .diversity = KH_DIVERSITY_UNITS,
+                                          .lambda = 1};
+            stage own = s;
+            kh_error err = {0};
+            if (round) kh_assert_ok(kh_dreamer_create(s.ctx, s.model, &own.dreamer, &err));
+            kh_dream **at = round ? &fresh[i] : &after[i];
+            *at = dream_open(&own, "turn", &settings, &o);
+            step_alone(&own, *at, 2);
+            if (round) kh_dreamer_free(own.dreamer);
+        }
+    for (size_t i = 0; i < 3; i++) {
+        assert_same_theta(after[i], fresh[i]);
+        kh_dream_free(after[i]);
+        kh_dream_free(fresh[i]);
+    }
+    stage_close(&s);
+}
+
 static void threads_change_no_byte(void **state) {
     (void)state;
     kh_image seen[2];
@@ -401,6 +431,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packing_changes_no_byte),
         cmocka_unit_test(company_of_other_kinds_changes_no_byte),
+        cmocka_unit_test(dreams_in_turn_change_no_byte),
         cmocka_unit_test(threads_change_no_byte),
         cmocka_unit_test(a_saved_dream_goes_on),
         cmocka_unit_test(states_of_other_dreams_are_refused),
