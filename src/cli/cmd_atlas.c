@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "cli/commands.h"
 #include "cli/images.h"
+#include "cli/inputs.h"
 #include "cli/session.h"
 
 #include "base/text.h"
@@ -271,7 +272,7 @@ static kh_status open_source(const settings *s, size_t count, char **operands,
                              const kh_session *session, kh_source **out, kh_error *err) {
     const kh_source_options options = {.classes = kh_model_classes(session->model),
                                        .label_file = s->label_file};
-    return kh_source_open(operands, count, &options, out, err);
+    return kh_inputs_open(operands, count, &options, out, err);
 }
 
 /* The second pass: its own run directory within the first, which must be complete. */
@@ -324,6 +325,10 @@ static int run_either(const settings *s, bool only_merge, size_t count, char **o
         status = kh_atlas(session.ctx, session.model, source, &q.options, &summary, err);
         if (!status && !(s->truth && s->common.json))
             status = say_summary(&summary, &q.options, s->common.json, err);
+        if (!status && summary.images > 0 && summary.broken == summary.images)
+            status = kh_fail(err, KH_E_IO,
+                             "none of the %zu images could be read; table 'broken' says why",
+                             summary.images);
         if (!status && s->truth && (summary.is_complete || only_merge))
             status = dissect(&session, source, s, &q.options, err);
     }

@@ -12,7 +12,18 @@
 static kh_status expand_folder(const char *operand, char **out, kh_error *err) {
     char *pictures = kh_path_join(operand, "images/scenes");
     char *index = kh_path_join(operand, "index.csv");
-    const bool is_set = pictures && index && kh_is_directory(pictures) && kh_file_exists(index);
+    char *mark = kh_path_join(operand, "unfinished");
+    const bool has_pictures = pictures && kh_is_directory(pictures);
+    const bool is_set = has_pictures && index && kh_file_exists(index);
+    if (has_pictures && mark && kh_file_exists(mark)) {
+        char shown[KH_SHOWN_BYTES];
+        kh_free(pictures);
+        kh_free(index);
+        kh_free(mark);
+        return kh_fail(err, KH_E_ARG, "the scenes in '%s' are not complete; run diorama again",
+                       kh_shown(operand, strlen(operand), shown, sizeof shown));
+    }
+    kh_free(mark);
     *out = is_set ? pictures : kh_strdup(operand);
     if (!is_set) kh_free(pictures);
     kh_free(index);

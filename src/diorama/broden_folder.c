@@ -140,6 +140,23 @@ static void say_difference(json_t *there, json_t *wanted, char *out, size_t out_
     }
 }
 
+/* A set whose manifest is right may still have lost pictures or tables since. */
+static bool is_whole(const kh_broden *b) {
+    char path[4096], picture[160];
+    static const char *const tables[] = {"index.csv", "scenes.csv", "classes.csv"};
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+        if (!is_there(b, tables[i])) return false;
+    for (uint64_t k = 0; k < b->set.count; k++) {
+        const uint64_t index = kh_broden_index(b, k);
+        const kh_diorama_scene scene = {.index = index,
+                                        .class_index = (size_t)(index % kh_diorama_class_count())};
+        kh_broden_picture(&scene, picture, sizeof picture);
+        (void)snprintf(path, sizeof path, "%s/images/%s", b->folder, picture);
+        if (!kh_file_exists(path)) return false;
+    }
+    return true;
+}
+
 kh_status kh_broden_folder_check(const kh_broden *b, bool *is_complete, kh_error *err) {
     char shown[KH_SHOWN_BYTES], what[160];
     *is_complete = false;
@@ -147,11 +164,12 @@ kh_status kh_broden_folder_check(const kh_broden *b, bool *is_complete, kh_error
     if (is_there(b, "manifest.json")) {
         json_t *there = read_settings(b), *wanted = settings_json(b);
         const bool is_ours = there != NULL;
-        *is_complete = there && wanted && json_equal(there, wanted);
+        const bool is_same = there && wanted && json_equal(there, wanted);
+        *is_complete = is_same && is_whole(b);
         say_difference(there, wanted, what, sizeof what);
         json_decref(there);
         json_decref(wanted);
-        if (*is_complete || (b->set.overwrite && is_ours)) return KH_OK;
+        if (is_same || (b->set.overwrite && is_ours)) return KH_OK;
         if (is_ours)
             return kh_fail(err, KH_E_ARG,
                            "'%s' already holds %s; choose another --out or add --overwrite", shown,
