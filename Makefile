@@ -30,7 +30,8 @@ setup:
 build:
 	@tools/build.sh release
 
-demo: setup build
+demo: setup
+	@tools/build.sh release keyhole
 	@tools/demo.sh build/release/keyhole out/demo
 
 test: setup build

@@ -9,7 +9,8 @@ Scenes are rendered by the library while training goes on. OUT gets log.csv, res
 early/ (the checkpoint after a tenth of the training), random/ (before it), model/ (config.json and model.safetensors
 as timm's save_for_hf writes them, float16) and accuracy.json: the exported file's answers on 5,000 held-out scenes.
 
-Three things shorten the training; none of them is in the checkpoint, and the last third does without them. 60 % of the
+Besides Muon and scenes shown three times, three things shorten the training; none of them is in the checkpoint, and the
+last third does without them. 60 % of the
 patches are left out at first, mostly such with nothing of the object. Patches of block 8 also answer what object is on
 them, through a head of their own that is thrown away; the weight of that falls to zero by half of the training. The
 first weights are a head start (positions as waves, attention that sees what is alike). No part, material, colour or
