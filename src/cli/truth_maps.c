@@ -216,8 +216,8 @@ static kh_status paint_class(page *p, size_t c, const kh_look *look, kh_error *e
 static kh_status write_page(page *p, const char *folder, kh_error *err) {
     static const char *const titles[] = {
         "scene", "its object", "heatmap of the class's top-1 neuron", "mask: its strongest part",
-        "heatmap of a random neuron of "
-        "that block"};
+        ("heatmap of a random neuron of "
+         "that block")};
     const size_t classes = p->r->classes;
     const char **labels = kh_calloc(classes, sizeof *labels);
     if (!labels) return kh_fail(err, KH_E_MEMORY, "no memory for a figure");

@@ -248,7 +248,8 @@ kh_status kh_dream_create(kh_dreamer *dreamer, const char *name, const kh_dream_
     d->views = fitted.views ? fitted.views : 1;
     if (d->objective.warm_steps == 0) d->objective.warm_steps = 50;
     d->is_photo = objective->photo != NULL;
-    d->stats = (kh_dream_stats){NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    const double none = (double)NAN;
+    d->stats = (kh_dream_stats){none, none, none, none, none, none, none, none};
     const kh_status status = fill_dream(d, model, err);
     if (status) {
         kh_dream_free(d);

@@ -268,7 +268,7 @@ kh_status kh_loss_dream(const kh_loss_batch *b, kh_dream *d, kh_error *err) {
     for (size_t i = 0; i < d->images; i++)
         for (size_t v = 0; v < d->views; v++)
             one_view(b, d, i, d->first_view + i * d->views + v, &counts);
-    d->stats.diversity = NAN;
+    d->stats.diversity = (double)NAN;
     for (size_t i = 0; d->objective.diversity != KH_DIVERSITY_NONE && i < d->objective.term_count;
          i++) {
         bool is_first;
