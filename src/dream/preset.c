@@ -1,6 +1,7 @@
 /* Named settings. "default" is what we hold to be right; the others reproduce what was run, with
  * everything that was odd about it (docs/dream.md). */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "dream/job.h"
@@ -182,11 +183,15 @@ kh_status kh_dream_preset(const char *name, kh_dream_settings *out, kh_error *er
             memcpy(out->preset, presets[i].name, strlen(presets[i].name) + 1);
             return KH_OK;
         }
-    return kh_fail(err, KH_E_NOT_FOUND,
-                   "no dream preset '%.40s'; there are default, quick, report-quant, report-qual, "
-                   "report-fail, cluster384, thesis224, thesis-maco, maco, standard-fourier, "
-                   "pixel-tv and vitvis",
-                   name);
+    char names[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < PRESETS && used < sizeof names; i++)
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
+                                 i == 0             ? ""
+                                 : i == PRESETS - 1 ? " and "
+                                                    : ", ",
+                                 presets[i].name);
+    return kh_fail(err, KH_E_NOT_FOUND, "no dream preset '%.40s'; there are %s", name, names);
 }
 
 static size_t times(size_t pixels, double by) {

@@ -10,16 +10,20 @@ enum { SIDE = 10, PIXELS = SIDE * SIDE };
 /* As many patches as pixels: upsampling changes nothing. */
 static const kh_grid one_to_one = {SIDE, SIDE, 1, 1};
 
+static kh_truth_maps one_map(const float *map, const uint8_t *truth) {
+    return (kh_truth_maps){.maps = map,
+                           .images = 1,
+                           .stride = 1,
+                           .scored = 1,
+                           .grid = one_to_one,
+                           .truth = truth,
+                           .height = SIDE,
+                           .width = SIDE,
+                           .quantile = 0.8};
+}
+
 static kh_truth_score score_of(const float *map, const uint8_t *truth) {
-    const kh_truth_maps what = {.maps = map,
-                                .images = 1,
-                                .stride = 1,
-                                .scored = 1,
-                                .grid = one_to_one,
-                                .truth = truth,
-                                .height = SIDE,
-                                .width = SIDE,
-                                .quantile = 0.8};
+    const kh_truth_maps what = one_map(map, truth);
     kh_truth_score s;
     kh_error err = {0};
     kh_assert_ok(kh_lens_truth_scores(NULL, &what, &s, &err));
@@ -431,15 +435,7 @@ static void every_allocation_may_fail(void **state) {
     scattered(map, truth, 80);
     const double values[2] = {1, 2};
     const size_t classes[PIXELS] = {0};
-    const kh_truth_maps what = {.maps = map,
-                                .images = 1,
-                                .stride = 1,
-                                .scored = 1,
-                                .grid = one_to_one,
-                                .truth = truth,
-                                .height = SIDE,
-                                .width = SIDE,
-                                .quantile = 0.8};
+    const kh_truth_maps what = one_map(map, truth);
     for (size_t which = 0; which < 5; which++) {
         kh_status status = KH_E_MEMORY;
         for (size_t n = 1; status == KH_E_MEMORY; n++) {
