@@ -65,6 +65,7 @@ def forward(model, images):
         handles += [block.mlp.act.register_forward_hook(keep(f"post{b}")),
                     block.attn.register_forward_hook(keep(f"attn{b}")),
                     block.mlp.register_forward_hook(keep(f"mlp{b}")),
+                    block.mlp.fc2.register_forward_hook(keep(f"fc2{b}")),
                     block.register_forward_hook(keep(f"resid{b}"))]
     handles.append(model.blocks[0].register_forward_pre_hook(
         lambda module, args: seen.__setitem__("embed", args[0].detach().double().numpy())))
@@ -215,6 +216,18 @@ def main():
     out["exemplar_value"] = np.stack([[peak[ids[b, j], b, j] for j in range(neurons)] for b in range(blocks)])
     out["exemplar_patch"] = np.stack([[maps[ids[b, j, 0], b, :, j].argmax() for j in range(neurons)]
                                       for b in range(blocks)]).astype(float)
+
+    # channels of the second matrix
+    through = np.stack([seen[f"fc2{b}"] for b in range(blocks)], 1)[:, :, 1:, :]  # [n, blocks, patches, dim]
+    summit, dim = through.max(2), through.shape[3]
+    first = np.stack([[stable_top(summit[:, b, d], EXEMPLARS) for d in range(dim)] for b in range(blocks)])
+    out["channel_id"] = first.astype(float)
+    out["channel_value"] = np.stack([[summit[first[b, d], b, d] for d in range(dim)] for b in range(blocks)])
+    out["channel_patch"] = np.stack([[through[first[b, d, 0], b, :, d].argmax() for d in range(dim)]
+                                     for b in range(blocks)]).astype(float)
+    spread = through.transpose(1, 3, 0, 2).reshape(blocks, dim, -1)
+    out["channel_mean"], out["channel_min"] = spread.mean(2), spread.min(2)
+    out["channel_threshold"] = np.sort(spread, 2)[:, :, math.ceil(Q * spread.shape[2]) - 1]
 
     # alignment
     values = np.stack([state[f"blocks.{b}.mlp.fc2.weight"].T for b in range(blocks)])  # [blocks, neurons, dim]

@@ -1,8 +1,31 @@
-/* lens/exemplars.h: inside the lens "exemplars". */
+/* lens/exemplars.h: inside the lenses "exemplars" and "channels": images by how much a unit (a key
+ * neuron, a channel) makes of them. */
 #ifndef KH_LENS_EXEMPLARS_H
 #define KH_LENS_EXEMPLARS_H
 
 #include "lens/lens.h"
+
+typedef struct kh_exemplar_lists {
+    const kh_lens_setup *setup;
+    size_t per_block, units; /* of a block, of all */
+    size_t k;                /* kept for each unit */
+    kh_top_entry *top;       /* [units, k] */
+    size_t sampled;          /* images in the sample, ids ascending */
+    uint64_t *sample;        /* [sampled] */
+    float *sample_max;       /* [sampled, units]; -inf: not seen */
+} kh_exemplar_lists;
+
+/* False when memory ends; clear it then too. */
+bool kh_exemplar_lists_init(kh_exemplar_lists *lists, const kh_lens_setup *setup, size_t per_block);
+void kh_exemplar_lists_clear(kh_exemplar_lists *lists);
+/* max, token [per_block] of one image and block. False when one is NaN. */
+bool kh_exemplar_lists_see(kh_exemplar_lists *lists, uint64_t id, size_t block, const float *max,
+                           const uint32_t *token);
+/* Rows of a table "block unit level rank image patch value truth" that was begun; best [units,
+ * exemplars]: what they say of level "top". */
+kh_status kh_exemplar_lists_write(const kh_exemplar_lists *lists, kh_top_entry *best,
+                                  const kh_lens_out *out, kh_error *err);
+void kh_exemplar_lists_size(const kh_lens_setup *setup, size_t units, kh_lens_size *out);
 
 /* The first `want` entries that are no near duplicate of a better one; returns how many there are.
  * fingerprints [images], or NULL: nothing is a duplicate. */

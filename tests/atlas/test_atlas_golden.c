@@ -3,7 +3,7 @@
 
 #include "keyhole.h"
 
-enum { LABELS = 4, BLOCKS = 2, NEURONS = 96, EXEMPLARS = 5 };
+enum { LABELS = 4, BLOCKS = 2, NEURONS = 96, DIM = 24, EXEMPLARS = 5 };
 static const int labels[LABELS] = {1, 6, 8, 9};
 
 /* Activations agree to 2e-5 (the gate of every site); sums of up to 96 such, over a norm of about
@@ -190,6 +190,40 @@ static void exemplars_are_the_images_with_the_largest_maxima(void **state) {
                     patch[u], 0, 0, "patch", u);
 }
 
+static void channels_have_exemplars_as_neurons_have(void **state) {
+    (void)state;
+    enum { CHANNELS = BLOCKS * DIM };
+    static double ids[CHANNELS * EXEMPLARS], values[CHANNELS * EXEMPLARS];
+    kh_error err = {0};
+    kh_assert_ok(kh_tensors_read_f64(golden, "channel_id", false, ids, CHANNELS * EXEMPLARS, &err));
+    kh_assert_ok(
+        kh_tensors_read_f64(golden, "channel_value", false, values, CHANNELS * EXEMPLARS, &err));
+    static const char where[] =
+        "FROM channel_exemplars WHERE level = 'top' AND (block * 24 + channel) * 5 + rank = ?1";
+    char query[300];
+    for (size_t i = 0; i < CHANNELS * EXEMPLARS; i++) {
+        (void)snprintf(query, sizeof query, "SELECT image %s", where);
+        assert_near(number((int64_t)i, query), ids[i], 0, 0, "image", i);
+        (void)snprintf(query, sizeof query, "SELECT value %s", where);
+        assert_near(number((int64_t)i, query), values[i], 0, ATOL, "value", i);
+    }
+    const double *patch = expect("channel_patch", CHANNELS);
+    const double *mean = expect("channel_mean", CHANNELS), *min = expect("channel_min", CHANNELS);
+    const double *threshold = expect("channel_threshold", CHANNELS);
+    for (size_t u = 0; u < CHANNELS; u++) {
+        const int64_t i = (int64_t)u;
+        (void)snprintf(query, sizeof query, "SELECT patch %s", where);
+        assert_near(number(i * EXEMPLARS, query), patch[u], 0, 0, "patch", u);
+        assert_near(number(i, "SELECT mean FROM channels WHERE block * 24 + channel = ?1"), mean[u],
+                    0, ATOL, "mean", u);
+        assert_near(number(i, "SELECT min FROM channels WHERE block * 24 + channel = ?1"), min[u],
+                    0, ATOL, "min", u);
+        assert_near(number(i, "SELECT threshold FROM channels WHERE block * 24 + channel = ?1"),
+                    threshold[u] < 0x1p-13 ? 0x1p-13 : threshold[u], SKETCH_RTOL, ATOL, "threshold",
+                    u);
+    }
+}
+
 static void selectivity_towards_the_promoted_class(void **state) {
     (void)state;
     assert_neurons("selectivity", "auroc", "auroc", 0, 1e-9);
@@ -297,6 +331,7 @@ int main(void) {
         cmocka_unit_test(distributions_over_patches),
         cmocka_unit_test(class_means_and_their_concentration),
         cmocka_unit_test(exemplars_are_the_images_with_the_largest_maxima),
+        cmocka_unit_test(channels_have_exemplars_as_neurons_have),
         cmocka_unit_test(selectivity_towards_the_promoted_class),
         cmocka_unit_test(distances_between_classes),
         cmocka_unit_test(attributions_add_up),

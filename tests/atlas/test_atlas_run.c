@@ -280,9 +280,14 @@ static double bytes_of(const char *folder, const char *name) {
 
 static void disk_and_state_are_as_estimated(void **state) {
     (void)state;
-    static const char *const files[] = {
-        "run.sqlite",         "arrays/thresholds.npy", "arrays/thresholds_99.npy",
-        "arrays/class_n.npy", "arrays/class_mean.npy", "arrays/attribution_mean.npy"};
+    static const char *const files[] = {"run.sqlite",
+                                        "arrays/thresholds.npy",
+                                        "arrays/thresholds_99.npy",
+                                        "arrays/class_n.npy",
+                                        "arrays/class_mean.npy",
+                                        "arrays/attribution_mean.npy",
+                                        "arrays/channel_thresholds.npy",
+                                        "arrays/channel_thresholds_99.npy"};
     atlas_world w;
     kh_error err = {0};
     kh_atlas_estimate estimate;
