@@ -2,7 +2,14 @@
 #include "vit/parity.h"
 
 static void check(kh_ctx *ctx, const char *name) {
-    if (ctx == parity_contexts()[0]) return; /* the plain loops would take minutes */
+    kh_ctx **all = parity_contexts();
+    if (ctx == all[0]) return; /* the reference's loops would take minutes */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    size_t last = 0; /* the small models see the others; numbers are compared in other builds */
+    while (all[last + 1])
+        last++;
+    if (ctx != all[last]) return;
+#endif
     parity_check_case(ctx, name, 1e-4, 1e-4);
 }
 
