@@ -282,6 +282,13 @@ typedef struct kh_pair {
  * pair is the two best singles); KH_E_SHAPE count is not the classes; KH_E_MEMORY. */
 KH_API kh_status kh_lens_pairs(kh_ctx *ctx, const kh_model *model, const kh_align_options *options,
                                size_t block, kh_pair *out, size_t count, kh_error *err);
+/* The same for vectors w[c, i] v_i that depend on the class, such as its mean coefficients: weights
+ * [classes, units]; best_single and top2 are of weighted vectors too. A class whose first weight is
+ * NaN (no images) gets NaN scores. Three more matrices [units, classes] fp32. */
+KH_API kh_status kh_lens_pairs_weighted(kh_ctx *ctx, const kh_model *model,
+                                        const kh_align_options *options, size_t block,
+                                        const float *weights, kh_pair *out, size_t count,
+                                        kh_error *err);
 
 /* ---- heatmaps ------------------------------------------------------------------------------ */
 

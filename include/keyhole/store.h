@@ -65,6 +65,13 @@ KH_API void kh_store_npy_add(kh_npy *npy, const void *data, size_t elements);
 KH_API kh_status kh_store_npy_close(kh_npy *npy, kh_error *err);
 KH_API void kh_store_npy_abort(kh_npy *npy);
 
+/* Reading such files of float32 back: their shape, and `count` elements from `first` on. Errors:
+ * KH_E_NOT_FOUND, KH_E_IO, KH_E_FORMAT another type or a damaged file, KH_E_SHAPE beyond its end.
+ */
+KH_API kh_status kh_store_npy_shape(const char *path, size_t shape[8], size_t *rank, kh_error *err);
+KH_API kh_status kh_store_npy_floats(const char *path, size_t first, size_t count, float *out,
+                                     kh_error *err);
+
 /* ---- SQLite ------------------------------------------------------------------------------- */
 
 /* Tables being written into one SQLite file. The first failure is kept; calls after it do nothing,
@@ -96,6 +103,19 @@ KH_API kh_status kh_store_db_scan(const char *path, kh_bytes_fn see, void *user,
  * to ?1). KH_E_NOT_FOUND when it has no row. */
 KH_API kh_status kh_store_db_number(const char *path, const char *query, int64_t parameter,
                                     double *out, kh_error *err);
+
+/* All rows of a query with `count` integer parameters (bound to ?1, ?2, ...). At most 64 million
+ * cells. Errors: KH_E_NOT_FOUND no such file; KH_E_FORMAT no database, no such table or column;
+ * KH_E_LIMIT; KH_E_MEMORY. Pair: kh_answer_free. */
+typedef struct kh_answer kh_answer;
+KH_API kh_status kh_store_db_ask(const char *path, const char *query, const int64_t *parameters,
+                                 size_t count, kh_answer **out, kh_error *err);
+KH_API void kh_answer_free(kh_answer *answer);
+KH_API size_t kh_answer_rows(const kh_answer *answer);
+/* NaN for NULL, for a text and beyond the last cell. */
+KH_API double kh_answer_number(const kh_answer *answer, size_t row, size_t column);
+/* NULL for NULL, for a number and beyond the last cell; else valid as long as the answer. */
+KH_API const char *kh_answer_text(const kh_answer *answer, size_t row, size_t column);
 
 /* ---- manifest.json ------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 #include "cli/align.h"
 #include "cli/commands.h"
 #include "cli/images.h"
+#include "cli/lists.h"
 #include "cli/outdir.h"
 
 #include "base/alloc.h"
@@ -223,28 +224,6 @@ static json_t *result_json(const kh_align_result *r, const kh_model *model, cons
     return root;
 }
 
-/* "207,goldfish,n02123045" to indices; *out has room for one more than the commas */
-static kh_status parse_classes(const kh_classes *classes, const char *text, size_t **out,
-                               size_t *count, kh_error *err) {
-    *count = 0;
-    size_t room = 1;
-    for (const char *p = text; *p; p++)
-        room += *p == ',';
-    char *copy = kh_strdup(text);
-    *out = kh_calloc(room, sizeof **out);
-    kh_status status = copy && *out ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a list");
-    char *rest = copy;
-    while (!status && rest) {
-        char *comma = strchr(rest, ',');
-        if (comma) *comma = '\0';
-        status = kh_classes_find(classes, rest, &(*out)[*count], err);
-        if (!status) ++*count;
-        rest = comma ? comma + 1 : NULL;
-    }
-    kh_free(copy);
-    return status;
-}
-
 static kh_status print_result(const kh_session *session, const settings *s,
                               const kh_align_result *r, const size_t *wanted, size_t count,
                               kh_error *err) {
@@ -299,7 +278,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) is_wrong_topk = is_topk_too_large(&session, &result.options, &status, err);
     if (!status && s->classes)
         status =
-            parse_classes(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);
+            kh_class_list(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);
     if (!status && s->out) status = kh_outdir_check(s->out, s->overwrite, err);
     if (!status) status = compute(&session, s, &result, err);
     if (!status && s->out) {

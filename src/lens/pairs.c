@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "lens/aligner.h"
+#include "lens/clones.h"
 
 #include <math.h>
 
@@ -57,38 +58,47 @@ static double pair_score(const pairs_job *job, size_t c, size_t i, size_t j) {
     return sum * (double)job->inverse[i * job->units + j];
 }
 
-/* Every pair for a strip of classes. */
+typedef struct strip {
+    float best[CLASSES_PER_TASK];
+    uint32_t i[CLASSES_PER_TASK], j[CLASSES_PER_TASK];
+} strip;
+
+/* Every pair for `width` classes from `first` on. */
+KH_CLONES static void scan(const float *fold, const float *inverse, size_t units, size_t classes,
+                           size_t first, size_t width, strip *s) {
+    for (size_t i = 0; i < units; i++)
+        for (size_t j = i + 1; j < units; j++) {
+            const float *a = fold + i * classes + first, *b = fold + j * classes + first;
+            const float by = inverse[i * units + j];
+            const uint32_t u = (uint32_t)i, v = (uint32_t)j;
+            for (size_t c = 0; c < width; c++) { /* no branch: the compiler makes vectors of it */
+                const float score = (a[c] + b[c]) * by;
+                const bool is_better = score > s->best[c];
+                s->best[c] = is_better ? score : s->best[c];
+                s->i[c] = is_better ? u : s->i[c];
+                s->j[c] = is_better ? v : s->j[c];
+            }
+        }
+}
+
 static void strip_task(void *arg, size_t task, size_t worker) {
     (void)worker;
     const pairs_job *job = arg;
     const size_t first = task * CLASSES_PER_TASK, classes = job->classes, units = job->units;
     const size_t width = classes - first < CLASSES_PER_TASK ? classes - first : CLASSES_PER_TASK;
-    float best[CLASSES_PER_TASK];
-    uint32_t at_i[CLASSES_PER_TASK] = {0}, at_j[CLASSES_PER_TASK] = {0};
+    strip s = {.best = {0}};
     for (size_t c = 0; c < width; c++)
-        best[c] = -INFINITY;
-    for (size_t i = 0; i < units; i++)
-        for (size_t j = i + 1; j < units; j++) {
-            const float *a = job->fold + i * classes + first, *b = job->fold + j * classes + first;
-            const float inverse = job->inverse[i * units + j];
-            const uint32_t u = (uint32_t)i, v = (uint32_t)j;
-            for (size_t c = 0; c < width; c++) { /* no branch: the compiler makes vectors of it */
-                const float s = (a[c] + b[c]) * inverse;
-                const bool is_better = s > best[c];
-                best[c] = is_better ? s : best[c];
-                at_i[c] = is_better ? u : at_i[c];
-                at_j[c] = is_better ? v : at_j[c];
-            }
-        }
+        s.best[c] = -INFINITY;
+    scan(job->fold, job->inverse, units, classes, first, width, &s);
     for (size_t c = 0; c < width; c++) {
         const double constant = job->constant[first + c];
         size_t top[2];
         double single;
         best_singles(job, first + c, top, &single);
         job->out[first + c] =
-            (kh_pair){.i = at_i[c],
-                      .j = at_j[c],
-                      .score = (float)(pair_score(job, first + c, at_i[c], at_j[c]) + constant),
+            (kh_pair){.i = s.i[c],
+                      .j = s.j[c],
+                      .score = (float)(pair_score(job, first + c, s.i[c], s.j[c]) + constant),
                       .best_single = (float)(single + constant),
                       .top2 = (float)(pair_score(job, first + c, top[0], top[1]) + constant)};
     }
@@ -160,6 +170,12 @@ static kh_status check(const kh_aligner *a, size_t count, kh_error *err) {
 
 kh_status kh_lens_pairs(kh_ctx *ctx, const kh_model *model, const kh_align_options *options,
                         size_t block, kh_pair *out, size_t count, kh_error *err) {
+    return kh_lens_pairs_weighted(ctx, model, options, block, NULL, out, count, err);
+}
+
+kh_status kh_lens_pairs_weighted(kh_ctx *ctx, const kh_model *model,
+                                 const kh_align_options *options, size_t block,
+                                 const float *weights, kh_pair *out, size_t count, kh_error *err) {
     kh_align_options folded = *options;
     folded.mode = KH_ALIGN_FOLD;
     kh_aligner *a = NULL;
@@ -187,8 +203,12 @@ kh_status kh_lens_pairs(kh_ctx *ctx, const kh_model *model, const kh_align_optio
         var[n] = stats[n].var;
     kh_align_constants(KH_ALIGN_LN, a->embeddings, a->bias, a->classes, a->dim, &a->final,
                        constant);
-    kh_pairs_best(kh_ctx_pool(ctx), fold, var, gram, a->final.eps, constant, a->units, a->classes,
-                  out);
+    if (weights)
+        status = kh_pairs_best_weighted(kh_ctx_pool(ctx), fold, var, gram, weights, a->final.eps,
+                                        constant, a->units, a->classes, out, err);
+    else
+        kh_pairs_best(kh_ctx_pool(ctx), fold, var, gram, a->final.eps, constant, a->units,
+                      a->classes, out);
 
 done:
     kh_free(constant);

@@ -1,0 +1,25 @@
+# pairs and share: the same bytes on one and two threads, every file listed; sums; misuse says what was expected
+model=random:test_vit
+for t in 1 2; do
+    keyhole pairs $model -q -t $t --out pairs$t >pairs$t.txt 2>/dev/null || exit 1
+    printf '0-9\tfirst ten\n# a comment\n\ngoldfinch, bird\n' >groups.txt
+    keyhole share $model -q -t $t --bases 5 --superclasses groups.txt --out share$t >share$t.txt 2>/dev/null || exit 1
+done
+cmp pairs1.txt pairs2.txt && diff -r pairs1 pairs2 && cmp share1.txt share2.txt && diff -r share1 share2 && echo "threads do not matter"
+head -1 pairs1/pairs.csv
+awk -F, 'NR > 1 && ($6 < -1e-4 && $5 > 0 || $7 < -1e-4 || $3 >= $4) { print "odd", $0 }' pairs1/pairs.csv | head -3
+awk -F, 'NR > 1 { sum += $3 } END { print "classes served:", sum }' share1/shared.csv
+grep -c . share1/classes.csv
+keyhole share $model -q -k 3 --bases 5 --overwrite --out share1 >/dev/null 2>&1
+awk -F, 'NR > 1 { sum += $3 } END { print "and with three ranks:", sum }' share1/shared.csv
+for folder in pairs1 share2; do
+    for file in $(ls $folder | grep -v manifest.json); do
+        grep -q "\"$file\"" $folder/manifest.json || echo "$folder/manifest.json lacks $file"
+    done
+done
+keyhole pairs $model -q --blocks 0,7-8; echo $?
+keyhole share $model -q --bases 5000 ; echo $?
+printf '0-9 first\n5 again\n' >twice.txt
+keyhole share $model -q --superclasses twice.txt; echo $?
+printf 'alone\n' >alone.txt
+keyhole share $model -q --superclasses alone.txt; echo $?
