@@ -8,6 +8,7 @@
 #include "keyhole/compute.h"
 #include "keyhole/diorama.h"
 #include "keyhole/dream.h"
+#include "keyhole/export.h"
 #include "keyhole/figure.h"
 #include "keyhole/io.h"
 #include "keyhole/lens.h"

@@ -220,10 +220,10 @@ def main():
     # channels of the second matrix
     through = np.stack([seen[f"fc2{b}"] for b in range(blocks)], 1)[:, :, 1:, :]  # [n, blocks, patches, dim]
     summit, dim = through.max(2), through.shape[3]
-    first = np.stack([[stable_top(summit[:, b, d], EXEMPLARS) for d in range(dim)] for b in range(blocks)])
-    out["channel_id"] = first.astype(float)
-    out["channel_value"] = np.stack([[summit[first[b, d], b, d] for d in range(dim)] for b in range(blocks)])
-    out["channel_patch"] = np.stack([[through[first[b, d, 0], b, :, d].argmax() for d in range(dim)]
+    leaders = np.stack([[stable_top(summit[:, b, d], EXEMPLARS) for d in range(dim)] for b in range(blocks)])
+    out["channel_id"] = leaders.astype(float)
+    out["channel_value"] = np.stack([[summit[leaders[b, d], b, d] for d in range(dim)] for b in range(blocks)])
+    out["channel_patch"] = np.stack([[through[leaders[b, d, 0], b, :, d].argmax() for d in range(dim)]
                                      for b in range(blocks)]).astype(float)
     spread = through.transpose(1, 3, 0, 2).reshape(blocks, dim, -1)
     out["channel_mean"], out["channel_min"] = spread.mean(2), spread.min(2)
@@ -362,9 +362,26 @@ def main():
             shares[i, b] = votes.max() / firing.sum()
     out["top_share"] = shares.mean(0)
 
+    # what MILAN's programs would be given: maps brought to the input with either edge, and the pictures
+    maps_of = {"neuron": (maps, ids), "channel": (through, leaders)}
+    axis = (torch.arange(32, dtype=torch.float64) + 0.5) / 16 - 1
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij")[::-1], -1)[None]
+    for name, (kind, b, j) in {"a": ("neuron", 0, 5), "b": ("neuron", 1, 17), "c": ("channel", 1, 2)}.items():
+        values, chosen = maps_of[kind][0][:, b, :, j], maps_of[kind][1][b, j][:2]
+        m = torch.from_numpy(np.ascontiguousarray(values[chosen])).reshape(2, 1, 4, 4)
+        for pad, mode in (("edge", "border"), ("zeros", "zeros")):
+            out[f"export_{pad}_{name}"] = torch.nn.functional.grid_sample(
+                m, grid.expand(2, -1, -1, -1), mode="bilinear", padding_mode=mode, align_corners=False).numpy()
+        scale, shift = (torch.as_tensor(v, dtype=torch.float64).reshape(3, 1, 1)
+                        for v in (transform.transforms[-1].std, transform.transforms[-1].mean))
+        out[f"export_picture_{name}"] = torch.round((images[chosen].double() * scale + shift) * 255).numpy()
+
     truth_maps(folder, paths, truth, maps, ordered, ln, out)
     tensors = {k: torch.from_numpy(np.ascontiguousarray(np.asarray(v, dtype=np.float64))) for k, v in out.items()}
     tensors = {k: torch.nan_to_num(v, nan=-999.0) for k, v in tensors.items()}
+    for k in tensors:  # pixels: whole numbers up to 255, and maps that are compared at 2e-5
+        if k.startswith("export_"):
+            tensors[k] = tensors[k].to(torch.float16 if "picture" in k else torch.float32)
     save_file(tensors, folder / "golden.safetensors",
               metadata={"recorded_with": f"numpy {np.__version__}, torch {torch.__version__}, timm {timm.__version__}"})
     print(f"{n} images, accuracy {out['accuracy']}, {sum(v.numel() for v in tensors.values())} numbers")

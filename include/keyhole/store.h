@@ -65,6 +65,16 @@ KH_API void kh_store_npy_add(kh_npy *npy, const void *data, size_t elements);
 KH_API kh_status kh_store_npy_close(kh_npy *npy, kh_error *err);
 KH_API void kh_store_npy_abort(kh_npy *npy);
 
+/* Bytes ('|u1') in any order: `count` from byte `first` on; those that never come are 0. The first
+ * failure is kept for close, which frees npy either way. Errors: as above. */
+typedef struct kh_npy_bytes kh_npy_bytes;
+KH_API kh_status kh_store_npy_bytes_open(const char *path, const size_t *shape, size_t rank,
+                                         kh_npy_bytes **out, kh_error *err);
+KH_API void kh_store_npy_bytes_put(kh_npy_bytes *npy, size_t first, const uint8_t *data,
+                                   size_t count);
+KH_API kh_status kh_store_npy_bytes_close(kh_npy_bytes *npy, kh_error *err);
+KH_API void kh_store_npy_bytes_abort(kh_npy_bytes *npy);
+
 /* Reading such files of float32 back: their shape, and `count` elements from `first` on. Errors:
  * KH_E_NOT_FOUND, KH_E_IO, KH_E_FORMAT another type or a damaged file, KH_E_SHAPE beyond its end.
  */

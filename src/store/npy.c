@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/text.h"
+#include "store/npy_header.h"
 #include "store/sink.h"
 
 #include <string.h>
@@ -30,7 +31,7 @@ struct kh_npy {
     size_t promised, added;
 };
 
-static void write_header(kh_sink *file, const char *type, const size_t *shape, size_t rank) {
+bool kh_npy_header(kh_text *out, const char *type, const size_t *shape, size_t rank) {
     kh_text header = {0};
     kh_text_addf(&header, "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
     for (size_t i = 0; i < rank; i++)
@@ -39,22 +40,29 @@ static void write_header(kh_sink *file, const char *type, const size_t *shape, s
     while (!header.failed && (MAGIC_BYTES + header.length + 1) % 64)
         kh_text_add(&header, " ");
     kh_text_add(&header, "\n");
-    if (header.failed) {
-        kh_sink_refuse(file, KH_E_MEMORY, "no memory for the header of an array");
-    } else {
-        const unsigned char magic[MAGIC_BYTES] = {0x93,
-                                                  'N',
-                                                  'U',
-                                                  'M',
-                                                  'P',
-                                                  'Y',
-                                                  1,
-                                                  0,
-                                                  (unsigned char)(header.length & 255),
-                                                  (unsigned char)(header.length >> 8)};
-        kh_sink_write(file, magic, sizeof magic);
+    const char magic[MAGIC_BYTES] = {(char)0x93,
+                                     'N',
+                                     'U',
+                                     'M',
+                                     'P',
+                                     'Y',
+                                     1,
+                                     0,
+                                     (char)(header.length & 255),
+                                     (char)(header.length >> 8)};
+    kh_text_add_bytes(out, magic, sizeof magic);
+    if (!header.failed) kh_text_add_bytes(out, header.data, header.length);
+    const bool ok = !header.failed && !out->failed;
+    kh_text_clear(&header);
+    return ok;
+}
+
+static void write_header(kh_sink *file, const char *type, const size_t *shape, size_t rank) {
+    kh_text header = {0};
+    if (kh_npy_header(&header, type, shape, rank))
         kh_sink_write(file, header.data, header.length);
-    }
+    else
+        kh_sink_refuse(file, KH_E_MEMORY, "no memory for the header of an array");
     kh_text_clear(&header);
 }
 

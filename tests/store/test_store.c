@@ -267,6 +267,15 @@ static void every_type_and_rank_has_its_header(void **state) {
                     KH_E_LIMIT, "overflows");
 }
 
+static void assert_same_file(const char *left, const char *right) {
+    size_t a_bytes, b_bytes;
+    char *a = contents(left, &a_bytes), *b = contents(right, &b_bytes);
+    assert_int_equal(a_bytes, b_bytes);
+    assert_memory_equal(a, b, a_bytes);
+    kh_free(a);
+    kh_free(b);
+}
+
 static void an_array_in_pieces_is_the_same_file(void **state) {
     (void)state;
     kh_error err = {0};
@@ -281,12 +290,7 @@ static void an_array_in_pieces_is_the_same_file(void **state) {
     for (size_t at = 0; at < 1000; at += 125)
         kh_store_npy_add(npy, values + at, 125);
     kh_assert_ok(kh_store_npy_close(npy, &err));
-    size_t a_bytes, b_bytes;
-    char *a = contents(whole, &a_bytes), *b = contents(pieces, &b_bytes);
-    assert_int_equal(a_bytes, b_bytes);
-    assert_memory_equal(a, b, a_bytes);
-    kh_free(a);
-    kh_free(b);
+    assert_same_file(whole, pieces);
 }
 
 static void too_few_or_too_many_elements_leave_nothing(void **state) {
@@ -306,6 +310,26 @@ static void too_few_or_too_many_elements_leave_nothing(void **state) {
     kh_store_npy_abort(npy);
     kh_store_npy_abort(NULL);
     assert_int_equal(files_in_folder(), 0);
+}
+
+static void bytes_come_in_any_order(void **state) {
+    (void)state;
+    kh_error err = {0};
+    const size_t shape[] = {3, 2};
+    const uint8_t values[] = {1, 2, 0, 0, 5, 6};
+    char *whole = in_folder("whole.npy"), *parts = in_folder("parts.npy");
+    kh_npy_bytes *npy;
+    kh_assert_ok(kh_store_npy(whole, KH_NPY_U8, shape, 2, values, &err));
+    kh_assert_ok(kh_store_npy_bytes_open(parts, shape, 2, &npy, &err));
+    kh_store_npy_bytes_put(npy, 4, values + 4, 2);
+    kh_store_npy_bytes_put(npy, 0, values, 2); /* 2 and 3 never come: they are 0 */
+    kh_assert_ok(kh_store_npy_bytes_close(npy, &err));
+    assert_same_file(whole, parts);
+    kh_assert_ok(kh_store_npy_bytes_open(parts, shape, 2, &npy, &err));
+    kh_store_npy_bytes_put(npy, 5, values, 2);
+    kh_assert_fails(kh_store_npy_bytes_close(npy, &err), KH_E_SHAPE, "bytes 5 to 7 of an array of");
+    assert_same_file(whole, parts);
+    kh_store_npy_bytes_abort(NULL);
 }
 
 /* ---- manifest ------------------------------------------------------------------------------ */
@@ -459,6 +483,7 @@ int main(void) {
         cmocka_unit_test_setup(every_type_and_rank_has_its_header, fresh_folder),
         cmocka_unit_test_setup(an_array_in_pieces_is_the_same_file, fresh_folder),
         cmocka_unit_test_setup(too_few_or_too_many_elements_leave_nothing, fresh_folder),
+        cmocka_unit_test_setup(bytes_come_in_any_order, fresh_folder),
         cmocka_unit_test_setup(a_manifest_nests_and_keeps_its_order, fresh_folder),
         cmocka_unit_test_setup(a_manifest_describes_the_model, fresh_folder),
         cmocka_unit_test_setup(every_failing_allocation_is_reported, fresh_folder),
