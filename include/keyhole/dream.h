@@ -92,10 +92,14 @@ typedef struct kh_dream_settings {
 } kh_dream_settings;
 
 /* "default", "quick", "report-quant", "report-qual", "report-fail", "cluster384", "thesis224",
- * "thesis-maco", "maco", "standard-fourier", "pixel-tv"; docs/dream.md lists what each stands for.
+ * "thesis-maco", "maco", "standard-fourier", "pixel-tv", "vitvis"; docs/dream.md says what each is.
  * Names end with NULL. Errors: KH_E_NOT_FOUND. */
 KH_API const char *kh_dream_preset_name(size_t index);
 KH_API kh_status kh_dream_preset(const char *name, kh_dream_settings *out, kh_error *err);
+
+/* Fills in what depends on the model where size is 0: the size, and padding and jitters that
+ * presets give for 128 pixels. kh_dream_create does the same. */
+KH_API void kh_dream_fit(kh_dream_settings *s, const kh_model_info *info);
 
 /* ---- what it is after ------------------------------------------------------------------------ */
 
@@ -152,7 +156,7 @@ typedef struct kh_dream_objective {
     bool interpolates;
     kh_dream_diversity diversity; /* needs a KH_GOAL_NEURON term and two images */
     double lambda;                /* loss += lambda * D, positive: images grow apart */
-    bool lambda_is_relative;      /* D is the mean cosine over pairs i != i' (lambda' in docs) */
+    bool lambda_is_relative;      /* D is the mean over pairs i != i' (lambda' in docs) */
     /* A photo to start from: [3, size, size] in [0, 1]; NULL: start from noise. Copied. Needs
      * KH_PAINT_FOURIER; its loss gets penalty * mean((I - I0)^2). */
     const float *photo;
@@ -167,6 +171,18 @@ typedef struct kh_dream_objective {
  * unknown name. */
 KH_API kh_status kh_dream_weights(const char *how, const float *scores, size_t count, double *out,
                                   kh_error *err);
+
+/* What a preset goes with beside its settings: which value of a neuron, which tokens (the class
+ * token for presets of ours where the model has one), and the steps pictures were kept of. */
+typedef struct kh_dream_usage {
+    kh_dream_gate gate;
+    kh_dream_tokens tokens;
+    size_t snapshots[4]; /* ascending; 0 behind the last */
+} kh_dream_usage;
+
+/* Errors: KH_E_NOT_FOUND. */
+KH_API kh_status kh_dream_preset_usage(const char *name, const kh_model_info *info,
+                                       kh_dream_usage *out, kh_error *err);
 
 /* ---- dreams ---------------------------------------------------------------------------------- */
 

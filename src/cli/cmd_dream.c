@@ -11,11 +11,15 @@ static void defaults(void *at) {
     o->pick = "best";
     o->weights = "softmax";
     o->topk = 1;
-    o->gate = "pre";
+    o->gate = "auto";
     o->tokens = "auto";
     o->preset = "default";
     o->batch = 4;
     o->check_every = 10;
+    o->block = SIZE_MAX;
+    o->diversity_kind = "units";
+    o->power = 2;
+    o->penalty = 1;
 }
 
 static const kh_option options[] = {
@@ -23,38 +27,57 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "class", 'c', offsetof(kh_dream_options, classes), "LIST",
      "Classes, separated by commas: index, wnid or name; or all. Each gets its best key neuron."},
     {KH_OPT_TEXT, "neuron", 'n', offsetof(kh_dream_options, neurons), "LIST",
-     "Key neurons such as b10n1198, separated by commas (counted from zero)."},
+     "Key neurons such as b10n1198, separated by commas (counted from zero); those joined by '+' "
+     "are mixed."},
+    {KH_OPT_TEXT, "direction", 0, offsetof(kh_dream_options, directions), "LIST",
+     "Directions of the stream behind --block, raised as (h.d) max(0.1, cos)^2, separated by "
+     "commas: class:NAME, value:b10n1198 (a value vector) or FILE.npy."},
+    {KH_OPT_TEXT, "minus", 0, offsetof(kh_dream_options, minus), "SPEC",
+     "Another direction, in the same words, that is subtracted from each."},
+    {KH_OPT_SIZE, "block", 0, offsetof(kh_dream_options, block), "B",
+     "The block of --direction, counted from zero. Default: the last."},
+    {KH_OPT_NUMBER, "power", 0, offsetof(kh_dream_options, power), "P",
+     "Power of the cosine of --direction. Default: 2."},
     {KH_OPT_TEXT, "goal", 0, offsetof(kh_dream_options, goal),
      "neuron|logit|probability|log-probability|value",
      "What to raise for a class: its key neuron, or the classifier's output; value: channels of "
      "the heads' outputs, named as --neuron b8n70. Default: neuron."},
     {KH_OPT_TEXT, "pick", 0, offsetof(kh_dream_options, pick), "best|next|random",
-     "Which neuron of a class: the most aligned, the next one, or any (baselines). Default: best."},
+     "Which neuron of a class: the most aligned, the next one, or any. Default: best."},
+    {KH_OPT_FLAG, "baselines", 0, offsetof(kh_dream_options, has_baselines), NULL,
+     "Also paint each class's next and a random neuron, for the table and figure of --evaluate."},
     {KH_OPT_SIZE, "topk", 'k', offsetof(kh_dream_options, topk), "K",
      "Mix the K most aligned neurons of a class. Default: 1."},
     {KH_OPT_TEXT, "weights", 0, offsetof(kh_dream_options, weights), "softmax|equal|score",
      "How the K neurons are weighted. Default: softmax of their alignments."},
     {KH_OPT_FLAG, "per-block", 0, offsetof(kh_dream_options, per_block), NULL,
-     "The best neuron of every block instead of the best of all."},
+     "The best neurons of every block instead of the best of all."},
     {KH_OPT_FLAG, "negative", 0, offsetof(kh_dream_options, is_negative), NULL,
      "Ask for less instead of more."},
-    {KH_OPT_TEXT, "gate", 0, offsetof(kh_dream_options, gate), "pre|post|warm|positive|phi",
-     "Before the activation function, behind it, or behind it with a repair. Default: pre."},
+    {KH_OPT_TEXT, "gate", 0, offsetof(kh_dream_options, gate), "auto|pre|post|warm|positive|phi",
+     "Before the activation function, behind it, or behind it with a repair. Default: auto, pre "
+     "but for report-fail and vitvis, which ran with post."},
+    {KH_OPT_SIZE, "warm-steps", 0, offsetof(kh_dream_options, warm_steps), "N",
+     "Steps of --gate warm before it turns to post. Default: 50."},
     {KH_OPT_TEXT, "tokens", 0, offsetof(kh_dream_options, tokens),
      "auto|all|class|patches|cell|both",
      "Tokens that count; both is half the class token, half the patches. "
      "Default: auto, the class token where there is one for presets of ours, all for the "
-     "report's."},
+     "report's, patches for vitvis."},
     {KH_OPT_SIZE, "cell", 0, offsetof(kh_dream_options, cell), "P",
      "The patch of --tokens cell, row by row from 0."},
     {KH_OPT_SIZE, "images", 'i', offsetof(kh_dream_options, images), "N",
      "Images per dream, which differ in their noise. Default: 1."},
     {KH_OPT_NUMBER, "diversity", 0, offsetof(kh_dream_options, diversity), "LAMBDA",
      "Weight of the mean cosine between the images of a dream; positive pushes them apart."},
+    {KH_OPT_TEXT, "diversity-kind", 0, offsetof(kh_dream_options, diversity_kind), "units|gram",
+     "Cosines of hidden vectors token by token, or of Gram matrices of tokens. Default: units."},
     {KH_OPT_FLAG, "interpolate", 0, offsetof(kh_dream_options, interpolates), NULL,
      "From the first class or neuron to the second over the images of one dream."},
     {KH_OPT_TEXT, "photo", 0, offsetof(kh_dream_options, photo), "FILE",
      "Start from this photo and stay near it (feature accentuation)."},
+    {KH_OPT_NUMBER, "penalty", 0, offsetof(kh_dream_options, penalty), "X",
+     "Weight of the mean square distance from --photo. Default: 1."},
     {KH_OPT_TEXT, "magnitudes", 0, offsetof(kh_dream_options, magnitudes), "FOLDER",
      "MaCo: take the magnitude spectrum from these images. Default: that of natural photos."},
     {KH_OPT_SECTION, "How to paint", 0, 0, NULL, NULL},
@@ -65,7 +88,8 @@ static const kh_option options[] = {
     {KH_OPT_SIZE, "steps", 's', offsetof(kh_dream_options, steps), "N",
      "Steps. Default: the preset's."},
     {KH_OPT_TEXT, "snapshots", 0, offsetof(kh_dream_options, snapshots), "LIST",
-     "Steps to keep pictures of, separated by commas; the last step always is."},
+     "Steps to keep pictures of, separated by commas; the last step always is. Default: the "
+     "preset's."},
     {KH_OPT_SIZE, "size", 0, offsetof(kh_dream_options, size), "PX",
      "Side of the painted image. Default: the preset's."},
     {KH_OPT_NUMBER, "lr", 0, offsetof(kh_dream_options, lr), "X",
@@ -74,6 +98,9 @@ static const kh_option options[] = {
      "Step sizes over the steps. Default: the preset's."},
     {KH_OPT_TEXT, "norm", 0, offsetof(kh_dream_options, norm), "model|imagenet",
      "Constants pixels are normalised with. Default: the preset's."},
+    {KH_OPT_TEXT, "set", 0, offsetof(kh_dream_options, set), "LIST",
+     "Any setting as NAME=VALUE, separated by commas, after all others: paint=pixel,tv=0.0005; "
+     "docs/dream.md lists them."},
     {KH_OPT_SIZE, "seed", 0, offsetof(kh_dream_options, seed), "N", "Seed. Default: 0."},
     {KH_OPT_SIZE, "until", 0, offsetof(kh_dream_options, until), "N",
      "Stop a dream when N checks in a row recognise its class."},
@@ -86,9 +113,9 @@ static const kh_option options[] = {
      "Folder for pictures, log.csv, sheets and manifest.json; needed. A run that was stopped goes "
      "on there."},
     {KH_OPT_FLAG, "evaluate", 0, offsetof(kh_dream_options, evaluates), NULL,
-     "Also measure recognition under every view and normalisation (evaluation.csv)."},
-    {KH_OPT_TEXT, "judge", 0, offsetof(kh_dream_options, judge), "MODEL",
-     "Another model of the same classes that --evaluate asks too (transfer)."},
+     "Also measure recognition under every view and normalisation: a table and a figure."},
+    {KH_OPT_TEXT, "judge", 0, offsetof(kh_dream_options, judge), "LIST",
+     "Other models of the same classes that --evaluate asks too, separated by commas (transfer)."},
     {KH_OPT_TEXT, "natural", 0, offsetof(kh_dream_options, natural), "FOLDER",
      "Images (in folders by class) to compare with: activations, z-scores, plausibility "
      "(natural.csv)."},
@@ -111,6 +138,7 @@ static void say_done(const kh_dream_run *run) {
     size_t seen = 0, with_class = 0, right;
     for (size_t i = 0; i < run->item_count; i++) {
         (void)kh_dream_log_last(&run->items[i], &right);
+        if (run->items[i].pick != KH_PICK_BEST && run->picks > 1) continue;
         with_class += run->items[i].target != SIZE_MAX;
         seen += right > 0;
     }
@@ -157,13 +185,19 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     kh_dream_run all = {.options = o, .session = &session};
     kh_status status = kh_session_open(&session, &o->common, err);
     if (!status) status = kh_session_model(&session, operands[0], &o->model, err);
-    if (!status) status = kh_dream_run_plan(&all, err);
-    const bool is_misused = status == KH_E_ARG;
+    bool is_misused = false;
+    if (!status) {
+        status = kh_dream_run_plan(&all, err);
+        if (!status && o->evaluates) status = kh_dream_run_judges(&all, err);
+        is_misused = status == KH_E_ARG;
+    }
+    if (!status) status = kh_dream_run_given(&all, err);
     if (!status) status = kh_dream_run_folder(&all, err);
     if (!status) status = kh_dream_run_paint(&all, err);
     if (!status) status = kh_dream_run_files(&all, err);
-    if (!status && o->evaluates) status = kh_dream_run_evaluate(&all, err);
     if (!status && o->natural) status = kh_dream_run_natural(&all, err);
+    if (!status && o->evaluates) status = kh_dream_run_evaluate(&all, err);
+    if (!status) status = kh_dream_run_manifest(&all, err);
     if (!status) say_done(&all);
     if (!status && o->common.json) status = print_json(&all, err);
     kh_dream_run_clear(&all);

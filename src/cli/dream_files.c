@@ -12,11 +12,18 @@
 
 enum { PER_SHEET = 100 };
 
-/* Items in the order they were asked for. */
+/* Items in the order they were asked for. Baselines come behind all others, kind by kind. */
 static const kh_dream_item *item_at(const kh_dream_run *run, size_t order) {
     for (size_t i = 0; i < run->item_count; i++)
         if (run->items[i].order == order) return &run->items[i];
     return &run->items[0];
+}
+
+/* Orders [*first, *end) of one kind of pick. */
+static void orders_of(const kh_dream_run *run, size_t pick, size_t *first, size_t *end) {
+    const size_t each = (run->item_count - run->best_count) / (run->picks > 1 ? run->picks - 1 : 1);
+    *first = pick == 0 ? 0 : run->best_count + (pick - 1) * each;
+    *end = pick == 0 ? run->best_count : *first + each;
 }
 
 static kh_status write_log(const kh_dream_run *run, kh_error *err) {
@@ -80,10 +87,11 @@ static kh_status read_picture(const kh_dream_run *run, const kh_dream_item *item
     return kh_image_read(path, NULL, NULL, out, err);
 }
 
-static kh_status fill_sheet(const kh_dream_run *run, size_t first, size_t step, sheet *s,
-                            kh_error *err) {
-    const size_t images = run->objective.images, total = run->item_count * images;
-    for (size_t at = first; at < total && s->count < PER_SHEET; at++) {
+/* Pictures [first, end) of all items in their order, as many as fit. */
+static kh_status fill_sheet(const kh_dream_run *run, size_t first, size_t end, size_t step,
+                            sheet *s, kh_error *err) {
+    const size_t images = run->objective.images;
+    for (size_t at = first; at < end && s->count < PER_SHEET; at++) {
         const kh_dream_item *item = item_at(run, at / images);
         KH_TRY(read_picture(run, item, at % images, step, &s->pictures[s->count], err));
         double probability = 0;
@@ -107,22 +115,48 @@ static kh_status fill_sheet(const kh_dream_run *run, size_t first, size_t step, 
     return KH_OK;
 }
 
-static kh_status draw_sheet(const kh_dream_run *run, size_t page, size_t step, sheet *s,
-                            kh_error *err) {
-    char title[160], subtitle[400], footnote[640], stem[64];
+/* What is said above a sheet: all that was not the preset's. */
+static void describe(const kh_dream_run *run, size_t pick, size_t step, char title[160],
+                     char subtitle[640]) {
     const kh_dream_options *o = run->options;
-    (void)snprintf(title, sizeof title, "Images painted to wake key neurons, %zu steps", step);
-    (void)snprintf(subtitle, sizeof subtitle,
-                   "preset %s, goal %s; p and rank of the class when the picture is shown to the "
-                   "model again, squashed to its input; solid frame: recognised",
-                   o->preset, o->goal);
+    char mix[64] = "", images[96] = "", set[120] = "";
+    const bool is_neuron = o->classes && strcmp(o->goal, "neuron") == 0;
+    const char *which = run->picks > 1 ? kh_dream_pick_name(pick) : o->pick;
+    (void)snprintf(title, 160, "Pictures painted to wake %s, %zu steps",
+                   !is_neuron                     ? "what they are after"
+                   : strcmp(which, "random") == 0 ? "random neurons"
+                   : strcmp(which, "next") == 0   ? "each class's next-best neuron"
+                   : o->topk > 1                  ? "each class's best key neurons"
+                                                  : "each class's best key neuron",
+                   step);
+    if (is_neuron && o->topk > 1)
+        (void)snprintf(mix, sizeof mix, ", %zu neurons with %s weights", o->topk, o->weights);
+    if (run->objective.images > 1)
+        (void)snprintf(images, sizeof images, ", %zu images each, diversity %g",
+                       run->objective.images, o->diversity);
+    if (o->set) (void)snprintf(set, sizeof set, ", %.100s", o->set);
+    (void)snprintf(subtitle, 640,
+                   "preset %s, goal %s%s%s%s; p and rank of the class when the picture is shown to "
+                   "the model again, squashed to its input; solid frame: recognised",
+                   o->preset, o->directions && !o->classes ? "direction" : o->goal, mix, images,
+                   set);
+}
+
+static kh_status draw_sheet(const kh_dream_run *run, size_t pick, size_t page, size_t step,
+                            sheet *s, kh_error *err) {
+    char title[160], subtitle[640], footnote[640], stem[64];
+    const kh_dream_options *o = run->options;
+    describe(run, pick, step, title, subtitle);
     kh_model_footnote(run->session->model, o->preset, footnote, sizeof footnote);
-    (void)snprintf(stem, sizeof stem, "sheet_s%04zu_%02zu", step, page);
+    (void)snprintf(stem, sizeof stem, "sheet_%s%ss%04zu_%02zu",
+                   pick ? kh_dream_pick_name(pick) : "", pick ? "_" : "", step, page);
     const kh_figure_options head = {.title = title, .subtitle = subtitle, .footnote = footnote};
     kh_figure *figure;
     KH_TRY(kh_figure_create(&head, &figure, err));
     size_t columns = (size_t)ceil(sqrt((double)s->count * 1.4));
     if (columns > 10) columns = 10;
+    if (run->objective.images <= columns) /* a dream's images stay in one row */
+        columns -= columns % run->objective.images;
     const kh_figure_grid grid = {.panels = s->panels,
                                  .rows = (s->count + columns - 1) / columns,
                                  .columns = columns,
@@ -141,17 +175,20 @@ static kh_status draw_sheet(const kh_dream_run *run, size_t page, size_t step, s
     return status;
 }
 
-static kh_status write_sheets(const kh_dream_run *run, size_t step, kh_error *err) {
-    const size_t total = run->item_count * run->objective.images;
+static kh_status write_sheets(const kh_dream_run *run, size_t pick, size_t step, kh_error *err) {
     kh_status status = KH_OK;
-    for (size_t first = 0, page = 1; !status && first < total; first += PER_SHEET, page++) {
+    size_t first, end;
+    orders_of(run, pick, &first, &end);
+    first *= run->objective.images;
+    end *= run->objective.images;
+    for (size_t page = 1; !status && first < end; first += PER_SHEET, page++) {
         sheet s = {kh_calloc(PER_SHEET, sizeof *s.pictures),
                    kh_calloc(2 * PER_SHEET, sizeof *s.panels), /* the last row may stay short */
                    kh_calloc(PER_SHEET, sizeof *s.captions), 0};
         if (!s.pictures || !s.panels || !s.captions)
             status = kh_fail(err, KH_E_MEMORY, "no memory for a contact sheet");
-        if (!status) status = fill_sheet(run, first, step, &s, err);
-        if (!status) status = draw_sheet(run, page, step, &s, err);
+        if (!status) status = fill_sheet(run, first, end, step, &s, err);
+        if (!status) status = draw_sheet(run, pick, page, step, &s, err);
         for (size_t i = 0; s.pictures && i < PER_SHEET; i++)
             kh_image_clear(&s.pictures[i]);
         kh_free(s.pictures);
@@ -186,51 +223,12 @@ static kh_status write_strip(const kh_dream_run *run, const kh_dream_item *item,
     return status;
 }
 
-/* ---- manifest
- * ------------------------------------------------------------------------------------ */
-
-static kh_status write_manifest(const kh_dream_run *run, kh_error *err) {
-    static const char *const keys[] = {"name", "label", "class", "steps"};
-    const kh_dream_options *o = run->options;
-    char path[4096], class_text[24], steps_text[24];
-    kh_manifest *m;
-    KH_TRY(kh_store_manifest_create("dream", &m, err));
-    kh_store_manifest_model(m, kh_model_get_info(run->session->model));
-    kh_store_manifest_text(m, "dream.preset", o->preset);
-    kh_store_manifest_text(m, "dream.goal", o->goal);
-    kh_store_manifest_text(m, "dream.pick", o->pick);
-    kh_store_manifest_text(m, "dream.weights", o->weights);
-    kh_store_manifest_size(m, "dream.topk", o->topk);
-    kh_store_manifest_text(m, "dream.gate", o->gate);
-    kh_store_manifest_text(m, "dream.tokens", o->tokens);
-    kh_store_manifest_size(m, "dream.seed", o->seed);
-    kh_store_manifest_size(m, "dream.steps", run->settings.steps);
-    kh_store_manifest_f64(m, "dream.step_size", run->settings.lr);
-    kh_store_manifest_bool(m, "dream.imagenet_norm", run->settings.norm == KH_NORM_IMAGENET);
-    kh_store_manifest_f64(m, "dream.diversity", o->diversity);
-    kh_store_manifest_size(m, "dream.images", run->objective.images);
-    kh_store_manifest_size(m, "dream.distinct_neurons", run->distinct);
-    for (size_t i = 0; i < run->item_count; i++) {
-        const kh_dream_item *item = item_at(run, i);
-        size_t right;
-        (void)snprintf(class_text, sizeof class_text, "%zu", item->target);
-        (void)snprintf(steps_text, sizeof steps_text, "%zu", kh_dream_log_last(item, &right));
-        const char *const texts[] = {item->stem, item->label,
-                                     item->target == SIZE_MAX ? "" : class_text, steps_text};
-        kh_store_manifest_row(m, "dreams", keys, texts, 4);
-    }
-    kh_store_manifest_file(m, "log.csv", NULL, 0, "one row per dream, step and image");
-    kh_status status = kh_outdir_path(o->out, path, sizeof path, err, "manifest.json");
-    if (!status) status = kh_store_manifest_write(m, path, err);
-    kh_store_manifest_free(m);
-    return status;
-}
-
 kh_status kh_dream_run_files(const kh_dream_run *run, kh_error *err) {
     char path[4096];
     KH_TRY(write_log(run, err));
     for (size_t m = 0; m < run->mark_count; m++)
-        KH_TRY(write_sheets(run, run->marks[m], err));
+        for (size_t p = 0; p < run->picks; p++)
+            KH_TRY(write_sheets(run, p, run->marks[m], err));
     if (run->mark_count > 1) {
         KH_TRY(kh_outdir_path(run->options->out, path, sizeof path, err, "strips"));
         KH_TRY(kh_make_directories(path, err));
@@ -238,5 +236,5 @@ kh_status kh_dream_run_files(const kh_dream_run *run, kh_error *err) {
             for (size_t k = 0; k < run->objective.images; k++)
                 KH_TRY(write_strip(run, &run->items[i], k, err));
     }
-    return write_manifest(run, err);
+    return KH_OK;
 }

@@ -7,29 +7,45 @@
 #include "base/file.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
+
+/* FNV-1a: another direction under the same name is another dream. */
+static uint64_t fingerprint(const float *values, size_t count) {
+    const unsigned char *bytes = (const unsigned char *)values;
+    uint64_t hash = UINT64_C(0xCBF29CE484222325);
+    for (size_t i = 0; i < count * sizeof *values; i++)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001B3);
+    return hash;
+}
 
 /* What decides the pictures, as text: a folder goes on only with the same. */
 static void describe(const kh_dream_run *run, kh_text *out) {
     const kh_dream_options *o = run->options;
     const kh_model_info *info = kh_model_get_info(run->session->model);
-    const kh_dream_settings *s = &run->settings;
-    kh_text_addf(out, "model %s %s %s %zu\npreset %s seed %zu size %zu lr %a norm %d\n",
-                 info->architecture, info->sha256, info->source, info->image_height, o->preset,
-                 o->seed, s->size, s->lr, (int)s->norm);
-    kh_text_addf(out, "gate %s tokens %s %zu images %zu diversity %a interpolate %d\n", o->gate,
-                 o->tokens, o->cell, run->objective.images, o->diversity, o->interpolates);
-    kh_text_addf(out, "photo %s magnitudes %s until %zu %zu negative %d\nmarks",
-                 o->photo ? o->photo : "-", o->magnitudes ? o->magnitudes : "-", o->until,
-                 o->check_every, o->is_negative);
+    const kh_dream_objective *goal = &run->objective;
+    kh_text_addf(out, "model %s %s %s %zu\npreset %s seed %zu steps %zu\n", info->architecture,
+                 info->sha256, info->source, info->image_height, o->preset, o->seed,
+                 run->settings.steps);
+    kh_dream_set_text(&run->settings, out);
+    kh_text_addf(out, "\ngate %d %zu tokens %d %zu images %zu diversity %d %a interpolate %d\n",
+                 (int)goal->gate, goal->warm_steps, (int)goal->tokens, goal->cell, goal->images,
+                 (int)goal->diversity, goal->lambda, goal->interpolates);
+    kh_text_addf(out, "photo %s %a magnitudes %s until %zu %zu negative %d\nmarks",
+                 o->photo ? o->photo : "-", goal->penalty, o->magnitudes ? o->magnitudes : "-",
+                 o->until, o->check_every, o->is_negative);
     for (size_t i = 0; i < run->mark_count; i++)
         kh_text_addf(out, " %zu", run->marks[i]);
     for (size_t i = 0; i < run->item_count; i++) {
-        kh_text_addf(out, "\n%s", run->items[i].stem);
-        for (size_t t = 0; t < run->items[i].term_count; t++)
-            kh_text_addf(out, " %zu:%zu:%a", run->items[i].terms[t].block,
-                         run->items[i].terms[t].index, run->items[i].terms[t].weight);
+        const kh_dream_item *item = &run->items[i];
+        kh_text_addf(out, "\n%s", item->stem);
+        for (size_t t = 0; t < item->term_count; t++)
+            kh_text_addf(out, " %zu:%zu:%a", item->terms[t].block, item->terms[t].index,
+                         item->terms[t].weight);
+        if (item->direction)
+            kh_text_addf(out, " along %016" PRIx64 " %a", fingerprint(item->direction, info->dim),
+                         item->terms[0].power);
     }
     kh_text_add(out, "\n");
 }

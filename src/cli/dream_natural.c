@@ -15,7 +15,7 @@ enum { BATCH = 8, SHOWN = 10 };
 
 /* One painted picture and what natural images say of it. */
 typedef struct subject {
-    const kh_dream_item *item;
+    kh_dream_item *item;
     kh_image picture;
     float score;     /* mean over tokens of the memory coefficient */
     float *features; /* final patch tokens */
@@ -24,11 +24,20 @@ typedef struct subject {
     const char *nearest;
 } subject;
 
+/* A natural image of a class, for what distances are usual: the first one that is met. */
+typedef struct example {
+    size_t class;
+    float *features;
+    double distance; /* to the nearest other one of its class; NaN: there is none */
+} example;
+
 typedef struct study {
-    const kh_dream_run *run;
+    kh_dream_run *run;
     kh_dream_probe *probe;
     subject *subjects;
     size_t count;
+    example *examples; /* of the subjects' classes; [count] at most */
+    size_t example_count;
     kh_source *source;
     size_t images; /* natural ones that could be read */
     float *scores; /* [images, count] */
@@ -36,12 +45,14 @@ typedef struct study {
 
 /* Items with a neuron, each with its last picture. */
 static kh_status collect(study *s, kh_neuron **neurons, kh_error *err) {
-    const kh_dream_run *run = s->run;
+    kh_dream_run *run = s->run;
     s->subjects = kh_calloc(run->item_count, sizeof *s->subjects);
+    s->examples = kh_calloc(run->item_count, sizeof *s->examples);
     *neurons = kh_calloc(run->item_count, sizeof **neurons);
-    if (!s->subjects || !*neurons) return kh_fail(err, KH_E_MEMORY, "no memory to compare");
+    if (!s->subjects || !s->examples || !*neurons)
+        return kh_fail(err, KH_E_MEMORY, "no memory to compare");
     for (size_t i = 0; i < run->item_count; i++) {
-        const kh_dream_item *item = &run->items[i];
+        kh_dream_item *item = &run->items[i];
         if (item->terms[0].goal != KH_GOAL_NEURON) continue;
         char path[4096];
         size_t right;
@@ -81,21 +92,48 @@ static kh_status probe_pictures(study *s, float *inputs, kh_error *err) {
     return status;
 }
 
-static void measure_distance(study *s, const kh_source_image *image, const float *features) {
+static double distance_of(const float *a, const float *b, size_t count) {
+    double square = 0;
+    for (size_t k = 0; k < count; k++) {
+        const double d = (double)a[k] - (double)b[k];
+        square += d * d;
+    }
+    return sqrt(square);
+}
+
+/* The first natural image of a painted class is kept; the others are measured against it. */
+static kh_status meet_example(study *s, size_t class, const float *features, kh_error *err) {
     const size_t count = kh_dream_probe_features(s->probe);
+    bool is_painted = false;
+    for (size_t i = 0; i < s->example_count; i++) {
+        example *e = &s->examples[i];
+        if (e->class != class) continue;
+        e->distance = fmin(e->distance, distance_of(features, e->features, count));
+        return KH_OK;
+    }
+    for (size_t i = 0; i < s->count; i++)
+        is_painted = is_painted || s->subjects[i].item->target == class;
+    if (!is_painted) return KH_OK;
+    example *e = &s->examples[s->example_count++];
+    *e = (example){class, kh_alloc_floats(count), (double)NAN};
+    if (!e->features) return kh_fail(err, KH_E_MEMORY, "no memory to compare");
+    memcpy(e->features, features, count * sizeof *features);
+    return KH_OK;
+}
+
+static kh_status measure_distance(study *s, const kh_source_image *image, const float *features,
+                                  kh_error *err) {
+    const size_t count = kh_dream_probe_features(s->probe);
+    if (image->truth == KH_NO_CLASS) return KH_OK;
     for (size_t i = 0; i < s->count; i++) {
         subject *now = &s->subjects[i];
-        if (image->truth == KH_NO_CLASS || now->item->target != image->truth) continue;
-        double square = 0;
-        for (size_t k = 0; k < count; k++) {
-            const double d = (double)features[k] - (double)now->features[k];
-            square += d * d;
-        }
-        if (!(sqrt(square) >= now->distance)) {
-            now->distance = sqrt(square);
-            now->nearest = image->name;
-        }
+        if (now->item->target != image->truth) continue;
+        const double distance = distance_of(features, now->features, count);
+        if (distance >= now->distance) continue; /* NaN: the first one is the nearest so far */
+        now->distance = distance;
+        now->nearest = image->name;
     }
+    return meet_example(s, image->truth, features, err);
 }
 
 static kh_status probe_natural(study *s, float *inputs, float *features, kh_error *err) {
@@ -121,7 +159,8 @@ static kh_status probe_natural(study *s, float *inputs, float *features, kh_erro
             KH_TRY(kh_dream_probe_run(s->probe, inputs, waiting, s->scores + s->images * s->count,
                                       features, err));
             for (size_t k = 0; k < waiting; k++)
-                measure_distance(s, &batch[k], features + k * kh_dream_probe_features(s->probe));
+                KH_TRY(measure_distance(s, &batch[k],
+                                        features + k * kh_dream_probe_features(s->probe), err));
             s->images += waiting;
             waiting = 0;
         }
@@ -148,13 +187,22 @@ static void compare(study *s) {
         now->sd = sqrt(square / n);
         now->z = ((double)now->score - now->mean) / now->sd;
         now->share_below = below / n;
+        now->item->z = now->z;
+        now->item->natural_z = (now->largest - now->mean) / now->sd;
     }
 }
 
+/* How far a natural image of the class is from its nearest. */
+static double usual_distance(const study *s, size_t class) {
+    for (size_t i = 0; i < s->example_count; i++)
+        if (s->examples[i].class == class) return s->examples[i].distance;
+    return (double)NAN;
+}
+
 static kh_status write_table(const study *s, kh_error *err) {
-    static const char *const columns[] = {"name",       "class",       "score", "natural_mean",
-                                          "natural_sd", "natural_max", "z",     "share_below",
-                                          "distance",   "nearest"};
+    static const char *const columns[] = {
+        "name",        "class", "pick",        "score",    "natural_mean", "natural_sd",
+        "natural_max", "z",     "share_below", "distance", "nearest",      "natural_distance"};
     char path[4096];
     kh_csv *csv;
     KH_TRY(kh_outdir_path(s->run->options->out, path, sizeof path, err, "natural.csv"));
@@ -166,6 +214,7 @@ static kh_status write_table(const study *s, kh_error *err) {
             kh_store_csv_text(csv, NULL);
         else
             kh_store_csv_size(csv, now->item->target);
+        kh_store_csv_text(csv, kh_dream_pick_name(now->item->pick));
         kh_store_csv_f32(csv, now->score);
         kh_store_csv_f64(csv, now->mean);
         kh_store_csv_f64(csv, now->sd);
@@ -174,6 +223,7 @@ static kh_status write_table(const study *s, kh_error *err) {
         kh_store_csv_f64(csv, now->share_below);
         kh_store_csv_f64(csv, now->distance);
         kh_store_csv_text(csv, now->nearest);
+        kh_store_csv_f64(csv, usual_distance(s, now->item->target));
         kh_store_csv_end(csv);
     }
     return kh_store_csv_close(csv, err);
@@ -190,14 +240,14 @@ static int by_z(const void *a, const void *b) {
 }
 
 /* Figure 8, and the same by z-score: raw scores favour neurons that are loud anyway. */
-static kh_status draw_ranking(const study *s, const subject **order, kh_error *err) {
-    const size_t shown = s->count < SHOWN ? s->count : SHOWN;
+static kh_status draw_ranking(const study *s, const subject **order, size_t count, kh_error *err) {
+    const size_t shown = count < SHOWN ? count : SHOWN;
     kh_figure_panel panels[2 * SHOWN] = {{0}};
     char captions[2 * SHOWN][200], footnote[640];
     static const char *const rows[] = {"by activation (as figure 8)",
                                        "by z-score among natural images"};
     for (size_t row = 0; row < 2; row++) {
-        qsort(order, s->count, sizeof *order, row ? by_z : by_score);
+        qsort(order, count, sizeof *order, row ? by_z : by_score);
         for (size_t i = 0; i < shown; i++) {
             const subject *now = order[i];
             (void)snprintf(captions[row * shown + i], sizeof captions[0], "%.100s\n%s %.3g",
@@ -227,16 +277,53 @@ static kh_status draw_ranking(const study *s, const subject **order, kh_error *e
     return status;
 }
 
-static void print_summary(const study *s) {
-    size_t above = 0;
-    double z = 0;
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* NaN without any. */
+static double median(double *values, size_t count) {
+    if (count == 0) return (double)NAN;
+    qsort(values, count, sizeof *values, by_value);
+    return 0.5 * (values[(count - 1) / 2] + values[count / 2]);
+}
+
+/* One kind of pick; `work` has room for all distances. */
+static void print_pick(const study *s, size_t pick, double *work) {
+    size_t above = 0, count = 0, far = 0, usual = 0;
+    double z = 0, natural = 0;
     for (size_t i = 0; i < s->count; i++) {
-        above += (double)s->subjects[i].score > s->subjects[i].largest;
-        z += s->subjects[i].z / (double)s->count;
+        const subject *now = &s->subjects[i];
+        if (s->run->picks > 1 && now->item->pick != (kh_dream_pick)pick) continue;
+        count++;
+        above += (double)now->score > now->largest;
+        z += now->z;
+        natural += now->item->natural_z;
+        if (!isnan(now->distance)) work[far++] = now->distance;
     }
-    printf("\nbeside %zu natural images: %zu of %zu pictures wake their neuron more than any of "
-           "them; mean z %.2f\n",
-           s->images, above, s->count, z);
+    if (count == 0) return;
+    const double distance = median(work, far);
+    for (size_t i = 0; i < s->example_count; i++)
+        if (!isnan(s->examples[i].distance)) work[usual++] = s->examples[i].distance;
+    printf("  %-6s  %8zu  %14zu  %6.2f  %12.2f", s->run->picks > 1 ? kh_dream_pick_name(pick) : "",
+           count, above, z / (double)count, natural / (double)count);
+    if (far > 0) printf("  %8.4g", distance);
+    if (far > 0 && usual > 0) printf("  %16.4g", median(work, usual));
+    printf("\n");
+}
+
+static kh_status print_summary(const study *s, kh_error *err) {
+    double *work = kh_calloc(s->count, sizeof *work);
+    if (!work) return kh_fail(err, KH_E_MEMORY, "no memory to compare");
+    printf("\nbeside %zu natural images (z: deviations from the mean of the neuron's activations; "
+           "distance: medians, final patch tokens to the nearest image of the class)\n"
+           "  pick    pictures  above them all  mean z  their best z  distance  a natural one's\n",
+           s->images);
+    for (size_t p = 0; p < s->run->picks; p++)
+        print_pick(s, p, work);
+    kh_free(work);
+    return KH_OK;
 }
 
 static kh_status study_all(study *s, kh_error *err) {
@@ -266,10 +353,12 @@ static kh_status study_all(study *s, kh_error *err) {
     if (!status) status = probe_natural(s, inputs, features, err);
     if (!status) compare(s);
     if (!status) status = write_table(s, err);
+    size_t best = 0;
     for (size_t i = 0; !status && i < s->count; i++)
-        order[i] = &s->subjects[i];
-    if (!status) status = draw_ranking(s, order, err);
-    if (!status && !run->options->common.json) print_summary(s);
+        if (s->run->picks == 1 || s->subjects[i].item->pick == KH_PICK_BEST)
+            order[best++] = &s->subjects[i];
+    if (!status) status = draw_ranking(s, order, best, err);
+    if (!status && !run->options->common.json) status = print_summary(s, err);
     kh_free(order);
     kh_free(features);
     kh_free(inputs);
@@ -278,13 +367,16 @@ static kh_status study_all(study *s, kh_error *err) {
     return status;
 }
 
-kh_status kh_dream_run_natural(const kh_dream_run *run, kh_error *err) {
+kh_status kh_dream_run_natural(kh_dream_run *run, kh_error *err) {
     study s = {.run = run};
     const kh_status status = study_all(&s, err);
     for (size_t i = 0; i < s.count; i++) {
         kh_image_clear(&s.subjects[i].picture);
         kh_free(s.subjects[i].features);
     }
+    for (size_t i = 0; i < s.example_count; i++)
+        kh_free(s.examples[i].features);
+    kh_free(s.examples);
     kh_dream_probe_free(s.probe);
     kh_source_free(s.source);
     kh_free(s.subjects);

@@ -12,8 +12,8 @@ void kh_axis_resize(kh_axis_map *map) {
         const double t = source - (double)low;
         map->at[2 * i] = (uint32_t)low;
         map->at[2 * i + 1] = (uint32_t)(low + 1 < map->from ? low + 1 : low);
-        map->weight[2 * i] = (float)(1 - t);
-        map->weight[2 * i + 1] = (float)t;
+        map->weight[2 * i] = (kh_real)(1 - t);
+        map->weight[2 * i + 1] = (kh_real)t;
     }
 }
 
@@ -34,7 +34,7 @@ void kh_axis_crop(kh_axis_map *map, double start, double width) {
         for (size_t k = 0; k < count; k++) {
             double p = start + ((double)i + ((double)k + 0.5) * share) * bin;
             uint32_t *at = map->at + (i * count + k) * 2;
-            float *weight = map->weight + (i * count + k) * 2;
+            kh_real *weight = map->weight + (i * count + k) * 2;
             at[0] = at[1] = 0;
             weight[0] = weight[1] = 0;
             if (p < -1 || p > side) continue;
@@ -46,39 +46,39 @@ void kh_axis_crop(kh_axis_map *map, double start, double width) {
             }
             at[0] = (uint32_t)low;
             at[1] = (uint32_t)(low + 1 < map->from ? low + 1 : low);
-            weight[0] = (float)((1 - (p - (double)low)) * share);
-            weight[1] = (float)((p - (double)low) * share);
+            weight[0] = (kh_real)((1 - (p - (double)low)) * share);
+            weight[1] = (kh_real)((p - (double)low) * share);
         }
 }
 
-void kh_axis_rows(const kh_axis_map *map, size_t width, const float *in, float *out) {
+void kh_axis_rows(const kh_axis_map *map, size_t width, const kh_real *in, kh_real *out) {
     for (size_t i = 0; i < map->to; i++) {
-        float *row = out + i * width;
+        kh_real *row = out + i * width;
         memset(row, 0, width * sizeof *row);
         for (size_t k = 0; k < map->taps; k++) {
-            const float w = map->weight[i * map->taps + k];
-            const float *from = in + map->at[i * map->taps + k] * width;
-            for (size_t x = 0; w != 0.0f && x < width; x++)
+            const kh_real w = map->weight[i * map->taps + k];
+            const kh_real *from = in + map->at[i * map->taps + k] * width;
+            for (size_t x = 0; w != 0 && x < width; x++)
                 row[x] += w * from[x];
         }
     }
 }
 
-void kh_axis_rows_back(const kh_axis_map *map, size_t width, const float *g, float *out) {
+void kh_axis_rows_back(const kh_axis_map *map, size_t width, const kh_real *g, kh_real *out) {
     memset(out, 0, map->from * width * sizeof *out);
     for (size_t i = 0; i < map->to; i++)
         for (size_t k = 0; k < map->taps; k++) {
-            const float w = map->weight[i * map->taps + k];
-            float *to = out + map->at[i * map->taps + k] * width;
-            for (size_t x = 0; w != 0.0f && x < width; x++)
+            const kh_real w = map->weight[i * map->taps + k];
+            kh_real *to = out + map->at[i * map->taps + k] * width;
+            for (size_t x = 0; w != 0 && x < width; x++)
                 to[x] += w * g[i * width + x];
         }
 }
 
-void kh_axis_columns(const kh_axis_map *map, size_t height, const float *in, float *out) {
+void kh_axis_columns(const kh_axis_map *map, size_t height, const kh_real *in, kh_real *out) {
     for (size_t y = 0; y < height; y++)
         for (size_t i = 0; i < map->to; i++) {
-            float sum = 0;
+            kh_real sum = 0;
             for (size_t k = 0; k < map->taps; k++)
                 sum +=
                     map->weight[i * map->taps + k] * in[y * map->from + map->at[i * map->taps + k]];
@@ -86,7 +86,7 @@ void kh_axis_columns(const kh_axis_map *map, size_t height, const float *in, flo
         }
 }
 
-void kh_axis_columns_back(const kh_axis_map *map, size_t height, const float *g, float *out) {
+void kh_axis_columns_back(const kh_axis_map *map, size_t height, const kh_real *g, kh_real *out) {
     memset(out, 0, height * map->from * sizeof *out);
     for (size_t y = 0; y < height; y++)
         for (size_t i = 0; i < map->to; i++)

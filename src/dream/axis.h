@@ -5,10 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dream/real.h"
+
 typedef struct kh_axis_map {
     size_t from, to, taps;
-    float *weight; /* [to, taps] */
-    uint32_t *at;  /* [to, taps] */
+    kh_real *weight; /* [to, taps] */
+    uint32_t *at;    /* [to, taps] */
 } kh_axis_map;
 
 /* Bilinear with align_corners=True: r = (from - 1) / (to - 1), 0 when to is 1. Two taps. */
@@ -21,11 +23,11 @@ size_t kh_axis_crop_taps(double width, size_t to);
 void kh_axis_crop(kh_axis_map *map, double start, double width);
 
 /* in [from, width] -> out [to, width] */
-void kh_axis_rows(const kh_axis_map *map, size_t width, const float *in, float *out);
+void kh_axis_rows(const kh_axis_map *map, size_t width, const kh_real *in, kh_real *out);
 /* in [height, from] -> out [height, to] */
-void kh_axis_columns(const kh_axis_map *map, size_t height, const float *in, float *out);
+void kh_axis_columns(const kh_axis_map *map, size_t height, const kh_real *in, kh_real *out);
 /* Their transposes; out is overwritten. */
-void kh_axis_rows_back(const kh_axis_map *map, size_t width, const float *g, float *out);
-void kh_axis_columns_back(const kh_axis_map *map, size_t height, const float *g, float *out);
+void kh_axis_rows_back(const kh_axis_map *map, size_t width, const kh_real *g, kh_real *out);
+void kh_axis_columns_back(const kh_axis_map *map, size_t height, const kh_real *g, kh_real *out);
 
 #endif

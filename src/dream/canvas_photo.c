@@ -1,13 +1,13 @@
 /* Photos as spectra: where accentuation starts, and the magnitudes MaCo keeps. */
-#include <math.h>
 #include <string.h>
+#include <tgmath.h> /* exp of a kh_real is expf or exp */
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "dream/canvas.h"
 
 /* Photo [3, pixels] in [0, 1] to decorrelated logits [3, pixels]. */
-static void to_logits(const float *photo, size_t pixels, float *out) {
+static void to_logits(const kh_real *photo, size_t pixels, kh_real *out) {
     double inverse[9];
     kh_canvas_colours_inverse(inverse);
     for (size_t i = 0; i < pixels; i++) {
@@ -17,27 +17,27 @@ static void to_logits(const float *photo, size_t pixels, float *out) {
             y[k] = log((p + 1e-3) / (1 - p + 1e-3));
         }
         for (size_t k = 0; k < 3; k++)
-            out[k * pixels + i] = (float)(inverse[3 * k] * y[0] + inverse[3 * k + 1] * y[1] +
-                                          inverse[3 * k + 2] * y[2]);
+            out[k * pixels + i] = (kh_real)(inverse[3 * k] * y[0] + inverse[3 * k + 1] * y[1] +
+                                            inverse[3 * k + 2] * y[2]);
     }
 }
 
-static void stretch(float *values, size_t count) {
-    float low = values[0], high = values[0];
+static void stretch(kh_real *values, size_t count) {
+    kh_real low = values[0], high = values[0];
     for (size_t i = 0; i < count; i++) {
-        low = fminf(low, values[i]);
-        high = fmaxf(high, values[i]);
+        low = fmin(low, values[i]);
+        high = fmax(high, values[i]);
     }
     for (size_t i = 0; high > low && i < count; i++)
         values[i] = (values[i] - low) / (high - low);
 }
 
-kh_status kh_canvas_from_photo(const kh_canvas *c, const float *photo, float *theta,
+kh_status kh_canvas_from_photo(const kh_canvas *c, const kh_real *photo, kh_real *theta,
                                kh_error *err) {
     const size_t pixels = c->size * c->size;
-    float *plane = kh_alloc_floats(6 * pixels + kh_spectrum_scratch(c->spectrum));
+    kh_real *plane = kh_alloc_reals(6 * pixels + kh_spectrum_scratch(c->spectrum));
     if (!plane) return kh_fail(err, KH_E_MEMORY, "out of memory for a photo's spectrum");
-    float *logits = plane + 3 * pixels;
+    kh_real *logits = plane + 3 * pixels;
     for (size_t i = 0; i < 3 * pixels; i++)
         if (!(photo[i] >= 0 && photo[i] <= 1)) {
             kh_free(plane);
@@ -71,7 +71,7 @@ static double natural_of(size_t channel, double radius) {
     return exp(log(at[i]) + t * (log(at[i + 1]) - log(at[i])));
 }
 
-void kh_canvas_natural(size_t size, float *magnitude) {
+void kh_canvas_natural(size_t size, kh_real *magnitude) {
     const size_t columns = size / 2 + 1;
     for (size_t channel = 0; channel < 3; channel++)
         for (size_t ky = 0; ky < size; ky++)
@@ -80,17 +80,17 @@ void kh_canvas_natural(size_t size, float *magnitude) {
                 const double fy = ((double)ky - back) / (double)size;
                 const double fx = (double)kx / (double)size;
                 magnitude[(channel * size + ky) * columns + kx] =
-                    (float)natural_of(channel, 512 * sqrt(fx * fx + fy * fy));
+                    (kh_real)natural_of(channel, 512 * sqrt(fx * fx + fy * fy));
             }
 }
 
-static void add_magnitudes(const kh_spectrum *s, const kh_image *image, size_t size, float *work,
+static void add_magnitudes(const kh_spectrum *s, const kh_image *image, size_t size, kh_real *work,
                            double *sum) {
     const size_t pixels = size * size, cells = size * kh_spectrum_columns(s);
-    float *photo = work, *logits = photo + 3 * pixels, *z = logits + 3 * pixels;
+    kh_real *photo = work, *logits = photo + 3 * pixels, *z = logits + 3 * pixels;
     for (size_t k = 0; k < 3; k++)
         for (size_t i = 0; i < pixels; i++)
-            photo[k * pixels + i] = (float)image->rgb[3 * i + k] / 255.0f;
+            photo[k * pixels + i] = (kh_real)image->rgb[3 * i + k] / (kh_real)255.0;
     to_logits(photo, pixels, logits);
     for (size_t k = 0; k < 3; k++) {
         kh_spectrum_from_plane(s, logits + k * pixels, z, z + 2 * cells);
@@ -110,7 +110,7 @@ kh_status kh_dream_magnitude(const kh_image *images, size_t count, size_t size, 
     kh_spectrum *s = NULL;
     KH_TRY(kh_spectrum_create(size, size, &s, err));
     kh_status status = KH_OK;
-    float *work = kh_alloc_floats(6 * size * size + cells + kh_spectrum_scratch(s));
+    kh_real *work = kh_alloc_reals(6 * size * size + cells + kh_spectrum_scratch(s));
     double *sum = kh_calloc(cells, sizeof *sum);
     if (!work || !sum) status = kh_fail(err, KH_E_MEMORY, "out of memory for magnitudes");
     for (size_t i = 0; !status && i < count; i++) {

@@ -49,14 +49,14 @@ static double scale_of(const kh_dream_settings *s, size_t draw) {
 }
 
 static size_t jittered(const kh_dream_settings *s, kh_chain *chain, size_t side, ptrdiff_t dx,
-                       ptrdiff_t dy, float fill) {
+                       ptrdiff_t dy, kh_real fill) {
     if (dx == 0 && dy == 0) return side;
     return add(chain, s->jitter_is_fractional ? kh_warp_slide(side, (double)dx, (double)dy, fill)
                                               : kh_warp_place(side, side, dx, dy, fill));
 }
 
 static size_t scaled(const kh_dream_settings *s, kh_chain *chain, size_t side, size_t draw,
-                     float fill) {
+                     kh_real fill) {
     const size_t to = (size_t)ceil(scale_of(s, draw) * (double)side);
     if (to != side) (void)add(chain, kh_warp_resize(side, to));
     if (to < side) {
@@ -76,12 +76,12 @@ static size_t scaled(const kh_dream_settings *s, kh_chain *chain, size_t side, s
 void kh_chain_make(const kh_dream_settings *s, size_t size, size_t model_side, const kh_draw *draw,
                    kh_chain *out) {
     const bool lucent = s->chain == KH_CHAIN_REFERENCE || s->chain == KH_CHAIN_CLEAN;
-    const float fill = s->chain == KH_CHAIN_CLEAN ? 0.5f : 0.0f;
+    const kh_real fill = s->chain == KH_CHAIN_CLEAN ? (kh_real)0.5 : 0;
     size_t side = size;
     out->count = 0;
     if (lucent && s->pad > 0)
         side = add(out, kh_warp_place(side, side + 2 * s->pad, (ptrdiff_t)s->pad, (ptrdiff_t)s->pad,
-                                      0.5f));
+                                      (kh_real)0.5));
     if (lucent) {
         side = jittered(s, out, side, draw->dx, draw->dy, fill);
         side = scaled(s, out, side, draw->scale, fill);
@@ -113,13 +113,13 @@ size_t kh_chain_scratch(const kh_dream_settings *s, size_t size, size_t model_si
     const size_t side = longest_side(s, size, model_side);
     const kh_warp resize = kh_warp_resize(side, side + 1);
     const kh_warp crop = kh_warp_crop(side, model_side, 0, 0, s->crop_high * (double)side);
-    return 2 * round_up(side * side * sizeof(float)) +
+    return 2 * round_up(side * side * sizeof(kh_real)) +
            larger(kh_warp_scratch(&resize), kh_warp_scratch(&crop));
 }
 
 /* Two planes in turn, and what single operations need behind them. */
 typedef struct workspace {
-    float *planes[2];
+    kh_real *planes[2];
     void *rest;
 } workspace;
 
@@ -127,25 +127,25 @@ static workspace divide(const kh_chain *chain, void *scratch) {
     size_t side = 0;
     for (size_t i = 0; i < chain->count; i++)
         side = larger(side, larger(chain->ops[i].from, chain->ops[i].to));
-    float *first = scratch;
-    float *second = first + round_up(side * side * sizeof(float)) / sizeof(float);
+    kh_real *first = scratch;
+    kh_real *second = first + round_up(side * side * sizeof(kh_real)) / sizeof(kh_real);
     return (workspace){{first, second},
-                       second + round_up(side * side * sizeof(float)) / sizeof(float)};
+                       second + round_up(side * side * sizeof(kh_real)) / sizeof(kh_real)};
 }
 
-void kh_chain_apply(const kh_chain *chain, const float *in, float *out, void *scratch) {
+void kh_chain_apply(const kh_chain *chain, const kh_real *in, kh_real *out, void *scratch) {
     const workspace w = divide(chain, scratch);
     for (size_t i = 0; i < chain->count; i++) {
-        float *to = i + 1 == chain->count ? out : w.planes[i % 2];
+        kh_real *to = i + 1 == chain->count ? out : w.planes[i % 2];
         kh_warp_apply(&chain->ops[i], in, to, w.rest);
         in = to;
     }
 }
 
-void kh_chain_back(const kh_chain *chain, const float *g, float *out, void *scratch) {
+void kh_chain_back(const kh_chain *chain, const kh_real *g, kh_real *out, void *scratch) {
     const workspace w = divide(chain, scratch);
     for (size_t i = chain->count; i-- > 0;) {
-        float *to = w.planes[i % 2];
+        kh_real *to = w.planes[i % 2];
         kh_warp_back(&chain->ops[i], g, to, w.rest);
         g = to;
     }

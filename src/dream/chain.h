@@ -38,8 +38,8 @@ void kh_chain_make(const kh_dream_settings *s, size_t size, size_t model_side, c
 size_t kh_chain_scratch(const kh_dream_settings *s, size_t size, size_t model_side);
 
 /* in [size, size] -> out [model_side, model_side], one channel. */
-void kh_chain_apply(const kh_chain *chain, const float *in, float *out, void *scratch);
+void kh_chain_apply(const kh_chain *chain, const kh_real *in, kh_real *out, void *scratch);
 /* out += the transpose applied to g */
-void kh_chain_back(const kh_chain *chain, const float *g, float *out, void *scratch);
+void kh_chain_back(const kh_chain *chain, const kh_real *g, kh_real *out, void *scratch);
 
 #endif

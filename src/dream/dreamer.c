@@ -40,6 +40,10 @@ const kh_model *kh_dreamer_model(const kh_dreamer *d) {
     return d->model;
 }
 
+const float *kh_dreamer_inputs(const kh_dreamer *d) {
+    return d->inputs;
+}
+
 kh_status kh_dreamer_create(kh_ctx *ctx, kh_model *model, kh_dreamer **out, kh_error *err) {
     *out = NULL;
     kh_dreamer *d = kh_calloc(1, sizeof *d);

@@ -36,6 +36,31 @@ static bool is_share(double v) {
     return v >= 0 && v <= 1;
 }
 
+/* What a user may have typed where presets have something sensible. */
+static kh_status check_numbers(const kh_dream_settings *s, kh_error *err) {
+    enum { MANY = 1000 };
+    const struct {
+        const char *name;
+        double value, low, high;
+    } all[] = {{"deviation of the start", s->sd, 0, MANY},
+               {"power of the Fourier scale", s->decay, 0, 10},
+               {"low end of pixels", s->low, -MANY, MANY},
+               {"high end of pixels", s->high, -MANY, MANY},
+               {"spread of crops", s->crop_spread, 0, 10},
+               {"noise", s->noise_normal, 0, MANY},
+               {"uniform noise", s->noise_uniform, 0, MANY},
+               {"steps of noise", s->noise_decays_over, 0, 1e12},
+               {"colour shift", s->colour_shift, 0, 10},
+               {"total variation", s->tv, 0, 1e6},
+               {"step size", s->lr, 0, 1e6},
+               {"roll", (double)s->roll, 0, 1e6}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (!(all[i].value >= all[i].low && all[i].value <= all[i].high))
+            return kh_fail(err, KH_E_ARG, "%s %g, expected %g to %g", all[i].name, all[i].value,
+                           all[i].low, all[i].high);
+    return KH_OK;
+}
+
 static kh_status check_settings(const kh_dream_settings *s, kh_error *err) {
     enum { MAX_SIDE = 4096, MAX_VIEWS = 256 };
     if (s->size < 2 || s->size > MAX_SIDE)
@@ -57,7 +82,7 @@ static kh_status check_settings(const kh_dream_settings *s, kh_error *err) {
         return kh_fail(err, KH_E_ARG, "step size %g, betas %g and %g, eps %g make no optimiser",
                        s->lr, s->beta1, s->beta2, s->eps);
     if (!(s->high > s->low)) return kh_fail(err, KH_E_ARG, "pixels from %g to %g", s->low, s->high);
-    return KH_OK;
+    return check_numbers(s, err);
 }
 
 static kh_status check_term(const kh_model *m, const kh_dream_term *t, kh_error *err) {
@@ -209,6 +234,7 @@ static kh_status fill_dream(kh_dream *d, const kh_model *model, kh_error *err) {
     KH_TRY(copy_terms(d, info->dim, err));
     KH_TRY(kh_canvas_init(&d->canvas, &d->settings, d->objective.magnitude, d->is_photo, err));
     d->model_side = info->image_height;
+    d->dim = info->dim;
     KH_TRY(make_images(d, err));
     choose_norm(d, info);
     d->top_block = top_block_of(d, info);

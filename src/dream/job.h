@@ -23,8 +23,9 @@ struct kh_dream {
     kh_dream_settings settings;
     kh_dream_objective objective;
     kh_dream_term *terms;
-    float **directions; /* [term_count], owned */
-    float *start;       /* I0 of an accentuation, [3, n, n], or NULL */
+    float **directions; /* [term_count] of [dim], owned */
+    size_t dim;
+    float *start; /* I0 of an accentuation, [3, n, n], or NULL */
     kh_canvas canvas;
     size_t images, views, model_side;
     kh_dream_image *image; /* [images] */
@@ -58,8 +59,7 @@ const kh_model *kh_dreamer_model(const kh_dreamer *dreamer);
 kh_status kh_dreamer_gradient(kh_dreamer *dreamer, kh_dream *const *dreams, size_t count,
                               kh_error *err);
 
-/* Fills in what depends on the model: the size when it is 0, and for presets that scale, padding
- * and jitters given for 128 pixels. */
-void kh_dream_fit(kh_dream_settings *s, const kh_model_info *info);
+/* What the last step showed the model: [views, 3, m, m] normalised. */
+const float *kh_dreamer_inputs(const kh_dreamer *dreamer);
 
 #endif

@@ -84,6 +84,10 @@ static kh_status show(const kh_model_info *info, const kh_image *picture, kh_dre
     }
     const size_t pixels = info->image_height * info->image_width;
     if (view == KH_VIEW_RIM) {
+        if (info->image_height != info->image_width)
+            return kh_fail(err, KH_E_UNSUPPORTED,
+                           "the rim view is square, the model's input %zux%zu", info->image_height,
+                           info->image_width);
         KH_TRY(show_rim(picture, info->image_height, out, err));
         for (size_t i = 0; i < 3 * pixels; i++)
             out[i] = (out[i] - (float)how.mean[i / pixels]) / (float)how.std[i / pixels];

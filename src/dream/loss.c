@@ -215,8 +215,10 @@ static kh_status diversity_of_block(const kh_loss_batch *b, kh_dream *d, size_t 
     float *seeds[64];
     const size_t first = d->objective.tokens == KH_TOKENS_CLASS ? 1 : 0;
     double lambda = d->objective.lambda * weight / (double)d->views;
-    if (d->objective.lambda_is_relative)
-        lambda /= (double)(info->tokens - first) * (double)(d->images * (d->images - 1));
+    if (d->objective.lambda_is_relative) /* units sum over tokens, Grams do not */
+        lambda /=
+            (double)(d->images * (d->images - 1)) *
+            (d->objective.diversity == KH_DIVERSITY_UNITS ? (double)(info->tokens - first) : 1);
     *cosine = 0;
     for (size_t v = 0; v < d->views; v++) {
         for (size_t i = 0; i < d->images; i++) {

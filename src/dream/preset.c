@@ -161,13 +161,20 @@ static kh_dream_settings vitvis(void) {
 static const struct {
     const char *name;
     kh_dream_settings (*make)(void);
+    kh_dream_usage usage; /* KH_TOKENS_CLASS: where there is one, else all */
 } presets[] = {
-    {"default", clean},      {"quick", quick},
-    {"report-quant", quant}, {"report-qual", qual},
-    {"report-fail", wide},   {"cluster384", wide},
-    {"thesis224", thesis},   {"thesis-maco", thesis_maco},
-    {"maco", maco},          {"standard-fourier", standard_fourier},
-    {"pixel-tv", pixel_tv},  {"vitvis", vitvis},
+    {"default", clean, {.tokens = KH_TOKENS_CLASS}},
+    {"quick", quick, {.tokens = KH_TOKENS_CLASS}},
+    {"report-quant", quant, {.snapshots = {250, 500, 750}}},
+    {"report-qual", qual, {.snapshots = {167, 334, 500}}},
+    {"report-fail", wide, {.gate = KH_GATE_POST, .snapshots = {250, 500, 750, 1000}}},
+    {"cluster384", wide, {.snapshots = {250, 500, 750, 1000}}},
+    {"thesis224", thesis, {.snapshots = {500}}},
+    {"thesis-maco", thesis_maco, {.snapshots = {1000}}},
+    {"maco", maco, {.tokens = KH_TOKENS_CLASS}},
+    {"standard-fourier", standard_fourier, {.tokens = KH_TOKENS_CLASS}},
+    {"pixel-tv", pixel_tv, {.tokens = KH_TOKENS_CLASS}},
+    {"vitvis", vitvis, {.gate = KH_GATE_POST, .tokens = KH_TOKENS_PATCHES}},
 };
 
 enum { PRESETS = sizeof presets / sizeof presets[0] };
@@ -176,13 +183,9 @@ const char *kh_dream_preset_name(size_t index) {
     return index < PRESETS ? presets[index].name : NULL;
 }
 
-kh_status kh_dream_preset(const char *name, kh_dream_settings *out, kh_error *err) {
-    for (size_t i = 0; i < PRESETS; i++)
-        if (strcmp(name, presets[i].name) == 0) {
-            *out = presets[i].make();
-            memcpy(out->preset, presets[i].name, strlen(presets[i].name) + 1);
-            return KH_OK;
-        }
+static kh_status find(const char *name, size_t *which, kh_error *err) {
+    for (*which = 0; *which < PRESETS; ++*which)
+        if (strcmp(name, presets[*which].name) == 0) return KH_OK;
     char names[256] = "";
     size_t used = 0;
     for (size_t i = 0; i < PRESETS && used < sizeof names; i++)
@@ -192,6 +195,24 @@ kh_status kh_dream_preset(const char *name, kh_dream_settings *out, kh_error *er
                                                     : ", ",
                                  presets[i].name);
     return kh_fail(err, KH_E_NOT_FOUND, "no dream preset '%.40s'; there are %s", name, names);
+}
+
+kh_status kh_dream_preset(const char *name, kh_dream_settings *out, kh_error *err) {
+    size_t which;
+    KH_TRY(find(name, &which, err));
+    *out = presets[which].make();
+    memcpy(out->preset, presets[which].name, strlen(presets[which].name) + 1);
+    return KH_OK;
+}
+
+kh_status kh_dream_preset_usage(const char *name, const kh_model_info *info, kh_dream_usage *out,
+                                kh_error *err) {
+    size_t which;
+    KH_TRY(find(name, &which, err));
+    *out = presets[which].usage;
+    if (out->tokens == KH_TOKENS_CLASS && !info->has_class_token) out->tokens = KH_TOKENS_ALL;
+    if (info->is_gated) out->gate = KH_GATE_PRE; /* the only one such a model has */
+    return KH_OK;
 }
 
 static size_t times(size_t pixels, double by) {

@@ -57,15 +57,15 @@ size_t kh_spectrum_scratch(const kh_spectrum *s) {
     return 2 * (s->columns * s->height + 2 * s->width + s->height);
 }
 
-float kh_spectrum_weight(const kh_spectrum *s, size_t kx) {
-    return kx == 0 || 2 * kx == s->width ? 1.0f : 2.0f;
+kh_real kh_spectrum_weight(const kh_spectrum *s, size_t kx) {
+    return kx == 0 || 2 * kx == s->width ? 1 : 2;
 }
 
 bool kh_spectrum_is_real(const kh_spectrum *s, size_t ky, size_t kx) {
     return (ky == 0 || 2 * ky == s->height) && (kx == 0 || 2 * kx == s->width);
 }
 
-void kh_spectrum_scale(size_t height, size_t width, double decay, float *out) {
+void kh_spectrum_scale(size_t height, size_t width, double decay, kh_real *out) {
     const double floor_f = 1.0 / (double)(width > height ? width : height);
     const size_t columns = width / 2 + 1;
     for (size_t ky = 0; ky < height; ky++) {
@@ -73,7 +73,7 @@ void kh_spectrum_scale(size_t height, size_t width, double decay, float *out) {
         const double fy = ((double)ky - back) / (double)height;
         for (size_t kx = 0; kx < columns; kx++) {
             const double fx = (double)kx / (double)width, f = sqrt(fx * fx + fy * fy);
-            out[ky * columns + kx] = (float)(1.0 / pow(f > floor_f ? f : floor_f, decay));
+            out[ky * columns + kx] = (kh_real)(1.0 / pow(f > floor_f ? f : floor_f, decay));
         }
     }
 }
@@ -85,13 +85,13 @@ static void join_rows(const kh_spectrum *s, const kiss_fft_cpx *half, size_t y, 
     for (size_t kx = 0; kx < s->columns; kx++) {
         kiss_fft_cpx a = half[kx * h + y], b = {0, 0};
         if (two) b = half[kx * h + y + 1];
-        if (kh_spectrum_weight(s, kx) < 1.5f) a.i = b.i = 0; /* its own mirror image */
+        if (kh_spectrum_weight(s, kx) < 2) a.i = b.i = 0; /* its own mirror image */
         full[kx] = (kiss_fft_cpx){a.r - b.i, a.i + b.r};
         if (kx > 0 && 2 * kx < w) full[w - kx] = (kiss_fft_cpx){a.r + b.i, b.r - a.i};
     }
 }
 
-void kh_spectrum_to_plane(const kh_spectrum *s, const float *z, float *x, float *scratch) {
+void kh_spectrum_to_plane(const kh_spectrum *s, const kh_real *z, kh_real *x, kh_real *scratch) {
     const size_t h = s->height, w = s->width;
     kiss_fft_cpx *half = (kiss_fft_cpx *)scratch; /* [columns, h] */
     kiss_fft_cpx *full = half + s->columns * h, *pair = full + w;
@@ -109,7 +109,7 @@ void kh_spectrum_to_plane(const kh_spectrum *s, const float *z, float *x, float 
     }
 }
 
-void kh_spectrum_from_plane(const kh_spectrum *s, const float *x, float *z, float *scratch) {
+void kh_spectrum_from_plane(const kh_spectrum *s, const kh_real *x, kh_real *z, kh_real *scratch) {
     const size_t h = s->height, w = s->width;
     kiss_fft_cpx *half = (kiss_fft_cpx *)scratch;
     kiss_fft_cpx *full = half + s->columns * h, *pair = full + w, *column = pair + w;
@@ -117,12 +117,15 @@ void kh_spectrum_from_plane(const kh_spectrum *s, const float *x, float *z, floa
     for (size_t y = 0; y < h; y += 2) {
         const bool two = y + 1 < h;
         for (size_t i = 0; i < w; i++)
-            pair[i] = (kiss_fft_cpx){x[y * w + i], two ? x[(y + 1) * w + i] : 0.0f};
+            pair[i] = (kiss_fft_cpx){x[y * w + i], two ? x[(y + 1) * w + i] : 0};
         kiss_fft(s->rows_from, pair, full);
         for (size_t kx = 0; kx < s->columns; kx++) {
             const kiss_fft_cpx p = full[kx], q = full[(w - kx) % w];
-            half[kx * h + y] = (kiss_fft_cpx){0.5f * (p.r + q.r), 0.5f * (p.i - q.i)};
-            if (two) half[kx * h + y + 1] = (kiss_fft_cpx){0.5f * (p.i + q.i), 0.5f * (q.r - p.r)};
+            half[kx * h + y] =
+                (kiss_fft_cpx){(kh_real)0.5 * (p.r + q.r), (kh_real)0.5 * (p.i - q.i)};
+            if (two)
+                half[kx * h + y + 1] =
+                    (kiss_fft_cpx){(kh_real)0.5 * (p.i + q.i), (kh_real)0.5 * (q.r - p.r)};
         }
     }
     for (size_t kx = 0; kx < s->columns; kx++) {

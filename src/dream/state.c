@@ -1,5 +1,6 @@
 /* A dream on disk: parameters, moments, how far it is, and what it is of. Random streams depend on
  * the step alone, so there is nothing else to keep. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,15 @@
 
 enum { KINDS = 4 };
 static const char *const kinds[KINDS] = {"theta", "m", "v", "alpha"};
+
+/* FNV-1a of what a user may hand in: other numbers are another dream. */
+static uint64_t fingerprint(const float *values, size_t count) {
+    const unsigned char *bytes = (const unsigned char *)values;
+    uint64_t hash = UINT64_C(0xCBF29CE484222325);
+    for (size_t i = 0; values && i < count * sizeof *values; i++)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001B3);
+    return hash;
+}
 
 /* Everything that decides what the dream becomes, as text: two dreams with the same line and name
  * go the same way. */
@@ -36,6 +46,14 @@ static void describe(const kh_dream *d, kh_text *out) {
         kh_text_addf(out, " term %d %zu %zu %a %a %a", (int)d->terms[i].goal, d->terms[i].block,
                      d->terms[i].index, d->terms[i].weight, d->terms[i].last_weight,
                      d->terms[i].power);
+    const size_t pixels = 3 * d->canvas.size * d->canvas.size;
+    if (d->start) kh_text_addf(out, " from %016" PRIx64, fingerprint(d->start, pixels));
+    if (d->canvas.magnitude)
+        kh_text_addf(out, " magnitudes %016" PRIx64,
+                     fingerprint(d->canvas.magnitude, 3 * d->canvas.count));
+    for (size_t i = 0; i < o->term_count; i++)
+        if (d->directions[i])
+            kh_text_addf(out, " along %016" PRIx64, fingerprint(d->directions[i], d->dim));
 }
 
 static float *piece(const kh_dream *d, size_t image, size_t kind) {

@@ -5,12 +5,12 @@
 
 #include "dream/axis.h"
 
-kh_warp kh_warp_place(size_t side, size_t to, ptrdiff_t dx, ptrdiff_t dy, float fill) {
+kh_warp kh_warp_place(size_t side, size_t to, ptrdiff_t dx, ptrdiff_t dy, kh_real fill) {
     return (kh_warp){
         .kind = KH_WARP_PLACE, .from = side, .to = to, .dx = dx, .dy = dy, .fill = fill};
 }
 
-kh_warp kh_warp_rotate(size_t side, double degrees, float fill) {
+kh_warp kh_warp_rotate(size_t side, double degrees, kh_real fill) {
     const double radians = degrees * (3.14159265358979323846 / 180.0);
     const double c = cos(radians), s = sin(radians), centre = 0.5 * (double)(side - 1);
     return (kh_warp){.kind = KH_WARP_AFFINE,
@@ -25,7 +25,7 @@ kh_warp kh_warp_rotate(size_t side, double degrees, float fill) {
                      .fill = fill};
 }
 
-kh_warp kh_warp_slide(size_t side, double dx, double dy, float fill) {
+kh_warp kh_warp_slide(size_t side, double dx, double dy, kh_real fill) {
     const double stretch = side > 1 ? (double)side / (double)(side - 1) : 1.0;
     return (kh_warp){.kind = KH_WARP_AFFINE,
                      .from = side,
@@ -66,13 +66,13 @@ static void overlap(const kh_warp *w, ptrdiff_t shift, size_t *first, size_t *en
     *end = high > low ? (size_t)high : *first;
 }
 
-static void place(const kh_warp *w, const float *in, float *out, bool back) {
+static void place(const kh_warp *w, const kh_real *in, kh_real *out, bool back) {
     size_t x0, x1, y0, y1;
     overlap(w, w->dx, &x0, &x1);
     overlap(w, w->dy, &y0, &y1);
     const size_t written = back ? w->from : w->to;
     for (size_t i = 0; i < written * written; i++)
-        out[i] = back ? 0.0f : w->fill;
+        out[i] = back ? 0 : w->fill;
     for (size_t y = y0; y < y1; y++) {
         const size_t inner =
             (size_t)((ptrdiff_t)y - w->dy) * w->from + (size_t)((ptrdiff_t)x0 - w->dx);
@@ -84,7 +84,7 @@ static void place(const kh_warp *w, const float *in, float *out, bool back) {
     }
 }
 
-static void roll(const kh_warp *w, const float *in, float *out, bool back) {
+static void roll(const kh_warp *w, const kh_real *in, kh_real *out, bool back) {
     const size_t n = w->from;
     const size_t dx = back ? (n - (size_t)w->dx) % n : (size_t)w->dx;
     const size_t dy = back ? (n - (size_t)w->dy) % n : (size_t)w->dy;
@@ -99,8 +99,8 @@ static void roll(const kh_warp *w, const float *in, float *out, bool back) {
 /* The four neighbours of a source point; weight 0 for those outside the plane. */
 typedef struct corners {
     size_t at[4];
-    float weight[4];
-    float outside; /* weight of the fill */
+    kh_real weight[4];
+    kh_real outside; /* weight of the fill */
 } corners;
 
 static corners corners_of(const kh_warp *w, size_t x, size_t y) {
@@ -115,7 +115,7 @@ static corners corners_of(const kh_warp *w, size_t x, size_t y) {
     corners c = {.outside = 0};
     for (size_t k = 0; k < 4; k++) {
         const ptrdiff_t cx = ix + (ptrdiff_t)(k % 2), cy = iy + (ptrdiff_t)(k / 2);
-        const float weight = (float)(wx[k % 2] * wy[k / 2]);
+        const kh_real weight = (kh_real)(wx[k % 2] * wy[k / 2]);
         if (cx >= 0 && cy >= 0 && cx < side && cy < side) {
             c.at[k] = (size_t)(cy * side + cx);
             c.weight[k] = weight;
@@ -126,18 +126,18 @@ static corners corners_of(const kh_warp *w, size_t x, size_t y) {
     return c;
 }
 
-static void affine(const kh_warp *w, const float *in, float *out) {
+static void affine(const kh_warp *w, const kh_real *in, kh_real *out) {
     for (size_t y = 0; y < w->to; y++)
         for (size_t x = 0; x < w->to; x++) {
             const corners c = corners_of(w, x, y);
-            float sum = c.outside * w->fill;
+            kh_real sum = c.outside * w->fill;
             for (size_t k = 0; k < 4; k++)
                 sum += c.weight[k] * in[c.at[k]];
             out[y * w->to + x] = sum;
         }
 }
 
-static void affine_back(const kh_warp *w, const float *g, float *out) {
+static void affine_back(const kh_warp *w, const kh_real *g, kh_real *out) {
     memset(out, 0, w->from * w->from * sizeof *out);
     for (size_t y = 0; y < w->to; y++)
         for (size_t x = 0; x < w->to; x++) {
@@ -155,15 +155,15 @@ static size_t taps_of(const kh_warp *w) {
 }
 
 static void axes_of(const kh_warp *w, void *scratch, kh_axis_map *x, kh_axis_map *y,
-                    float **plane) {
+                    kh_real **plane) {
     const size_t taps = taps_of(w), count = w->to * taps;
-    float *floats = scratch;
-    *plane = floats;
-    floats += w->from * w->to;
-    *x = (kh_axis_map){.from = w->from, .to = w->to, .taps = taps, .weight = floats};
+    kh_real *reals = scratch;
+    *plane = reals;
+    reals += w->from * w->to;
+    *x = (kh_axis_map){.from = w->from, .to = w->to, .taps = taps, .weight = reals};
     *y = *x;
-    y->weight = floats + count;
-    x->at = (uint32_t *)(void *)(floats + 2 * count);
+    y->weight = reals + count;
+    x->at = (uint32_t *)(void *)(reals + 2 * count);
     y->at = x->at + count;
     if (w->kind == KH_WARP_CROP) {
         kh_axis_crop(x, w->tx, w->m00);
@@ -176,16 +176,16 @@ static void axes_of(const kh_warp *w, void *scratch, kh_axis_map *x, kh_axis_map
 
 size_t kh_warp_scratch(const kh_warp *w) {
     if (w->kind != KH_WARP_CROP && w->kind != KH_WARP_RESIZE) return 0;
-    return (w->from * w->to + 4 * w->to * taps_of(w)) * sizeof(float);
+    return (w->from * w->to + 4 * w->to * taps_of(w)) * sizeof(kh_real);
 }
 
-static void separable(const kh_warp *w, const float *in, float *out, bool back, void *scratch) {
+static void separable(const kh_warp *w, const kh_real *in, kh_real *out, bool back, void *scratch) {
     if (w->kind == KH_WARP_RESIZE && w->from == w->to) {
         memcpy(out, in, w->from * w->from * sizeof *out);
         return;
     }
     kh_axis_map x, y;
-    float *plane; /* [to, from]: rows done, columns not yet */
+    kh_real *plane; /* [to, from]: rows done, columns not yet */
     axes_of(w, scratch, &x, &y, &plane);
     if (back) {
         kh_axis_columns_back(&x, w->to, in, plane);
@@ -196,7 +196,7 @@ static void separable(const kh_warp *w, const float *in, float *out, bool back, 
     }
 }
 
-void kh_warp_apply(const kh_warp *w, const float *in, float *out, void *scratch) {
+void kh_warp_apply(const kh_warp *w, const kh_real *in, kh_real *out, void *scratch) {
     switch (w->kind) {
     case KH_WARP_PLACE:
         place(w, in, out, false);
@@ -214,7 +214,7 @@ void kh_warp_apply(const kh_warp *w, const float *in, float *out, void *scratch)
     }
 }
 
-void kh_warp_back(const kh_warp *w, const float *g, float *out, void *scratch) {
+void kh_warp_back(const kh_warp *w, const kh_real *g, kh_real *out, void *scratch) {
     switch (w->kind) {
     case KH_WARP_PLACE:
         place(w, g, out, true);

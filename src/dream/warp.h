@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "dream/real.h"
+
 typedef enum kh_warp_kind {
     KH_WARP_PLACE,  /* out[y][x] = in[y - dy][x - dx], or fill: padding, shifts, centre crops */
     KH_WARP_AFFINE, /* bilinear at (m00 x + m01 y + tx, m10 x + m11 y + ty), fill outside */
@@ -21,14 +23,14 @@ typedef struct kh_warp {
     size_t from, to;
     ptrdiff_t dx, dy;
     double m00, m01, m10, m11, tx, ty;
-    float fill;
+    kh_real fill;
 } kh_warp;
 
 /* The named ones. `side` is the side of the plane they start from. */
-kh_warp kh_warp_place(size_t side, size_t to, ptrdiff_t dx, ptrdiff_t dy, float fill);
-kh_warp kh_warp_rotate(size_t side, double degrees, float fill); /* counter-clockwise on screen */
+kh_warp kh_warp_place(size_t side, size_t to, ptrdiff_t dx, ptrdiff_t dy, kh_real fill);
+kh_warp kh_warp_rotate(size_t side, double degrees, kh_real fill); /* counter-clockwise on screen */
 /* x - dx W / (W - 1): what an affine warp with mismatched corner conventions does. */
-kh_warp kh_warp_slide(size_t side, double dx, double dy, float fill);
+kh_warp kh_warp_slide(size_t side, double dx, double dy, kh_real fill);
 kh_warp kh_warp_resize(size_t side, size_t to);
 kh_warp kh_warp_crop(size_t side, size_t to, double x0, double y0, double width);
 kh_warp kh_warp_roll(size_t side, size_t dx, size_t dy);
@@ -36,8 +38,8 @@ kh_warp kh_warp_roll(size_t side, size_t dx, size_t dy);
 /* Bytes of scratch one call may need. */
 size_t kh_warp_scratch(const kh_warp *w);
 
-void kh_warp_apply(const kh_warp *w, const float *in, float *out, void *scratch);
+void kh_warp_apply(const kh_warp *w, const kh_real *in, kh_real *out, void *scratch);
 /* g [to, to] -> out [from, from], overwritten. */
-void kh_warp_back(const kh_warp *w, const float *g, float *out, void *scratch);
+void kh_warp_back(const kh_warp *w, const kh_real *g, kh_real *out, void *scratch);
 
 #endif
