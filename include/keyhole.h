@@ -5,6 +5,7 @@
 #include "keyhole/atlas.h"
 #include "keyhole/base.h"
 #include "keyhole/bases.h"
+#include "keyhole/claims.h"
 #include "keyhole/compute.h"
 #include "keyhole/diorama.h"
 #include "keyhole/dream.h"

@@ -1,0 +1,264 @@
+/* Claims about maps: C9, C10, C12, C13. */
+#include "cli/reproduce.h"
+
+#include "base/alloc.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* A property of image i's maps; NaN: it has none. */
+typedef double (*of_image)(const kh_reproduce *r, size_t i);
+
+static const kh_truth_score *score_of(const kh_reproduce *r, size_t i, size_t place) {
+    return &r->maps.scores[i * r->maps.plan.scored + place];
+}
+
+static bool is_shown(const kh_reproduce *r, size_t i) {
+    return r->maps.scores && r->maps.is_seen[i] && score_of(r, i, 0)->object > 0;
+}
+
+/* Mean over the images of each class, then a band over classes. */
+static kh_status band_of(const kh_reproduce *r, of_image value, kh_band *out, size_t *n,
+                         kh_error *err) {
+    const kh_reproduce_maps *m = &r->maps;
+    const size_t classes = r->info->classes;
+    double *sum = kh_calloc(classes, 2 * sizeof *sum);
+    if (!sum) return kh_fail(err, KH_E_MEMORY, "no memory for %zu classes", classes);
+    double *count = sum + classes;
+    for (size_t i = 0; i < m->images; i++) {
+        const double v = value(r, i);
+        if (isnan(v)) continue;
+        sum[m->class_index[i]] += v;
+        count[m->class_index[i]] += 1;
+    }
+    for (size_t c = 0; c < classes; c++)
+        sum[c] = count[c] > 0 ? sum[c] / count[c] : (double)NAN;
+    const kh_status status = kh_reproduce_band(r, sum, classes, out, n, err);
+    kh_free(sum);
+    return status;
+}
+
+/* ---- C9 -------------------------------------------------------------------------------------- */
+
+static double mean_iou(const kh_reproduce *r, size_t i, size_t first, size_t end) {
+    const kh_truth_plan *plan = &r->maps.plan;
+    if (!is_shown(r, i) || first >= end) return (double)NAN;
+    double sum = 0;
+    for (size_t b = first; b < end; b++)
+        sum += score_of(r, i, plan->topk + plan->draws + b)->iou;
+    return sum / (double)(end - first);
+}
+
+static double early_iou(const kh_reproduce *r, size_t i) {
+    return mean_iou(r, i, 0, kh_claim_later(r->info->blocks));
+}
+
+static double late_iou(const kh_reproduce *r, size_t i) {
+    return mean_iou(r, i, kh_claim_later(r->info->blocks), r->info->blocks);
+}
+
+static double last_iou(const kh_reproduce *r, size_t i) {
+    return mean_iou(r, i, r->info->blocks - 1, r->info->blocks);
+}
+
+static double chance_iou(const kh_reproduce *r, size_t i) {
+    if (!is_shown(r, i)) return (double)NAN;
+    return kh_lens_chance_iou(1 - r->settings->percentile / 100, score_of(r, i, 0)->share);
+}
+
+static kh_status judge_c9(kh_reproduce *r, kh_error *err) {
+    kh_claim *claim = kh_claim_of(r, 9);
+    kh_band early, late, chance, last;
+    size_t n = 0;
+    KH_TRY(band_of(r, early_iou, &early, &n, err));
+    KH_TRY(band_of(r, late_iou, &late, &n, err));
+    KH_TRY(band_of(r, last_iou, &last, &n, err));
+    KH_TRY(band_of(r, chance_iou, &chance, &n, err));
+    claim->verdict = kh_claim_c9(early, late, chance.mean);
+    kh_claim_levels(claim, chance.mean, (double)NAN);
+    kh_claim_add(claim, "IoU with the object, later blocks", late, n, "bootstrap over classes", "");
+    kh_claim_add(claim, "IoU with the object, earlier blocks", early, n, "bootstrap over classes",
+                 "");
+    kh_claim_add(claim, "IoU with the object, last block", last, n, "bootstrap over classes", "");
+    kh_claim_add_plain(claim, "a random fifth of the picture", chance.mean, "");
+    (void)snprintf(claim->found, sizeof claim->found,
+                   "The strongest fifth of a block's best aligned neuron overlaps the object by "
+                   "%.3f in the later blocks and %.3f in the earlier ones; a random fifth by %.3f.",
+                   late.mean, early.mean, chance.mean);
+    return KH_OK;
+}
+
+/* ---- C10 ------------------------------------------------------------------------------------- */
+
+static double beats(const kh_reproduce *r, size_t i, size_t one, size_t other) {
+    if (!is_shown(r, i) || one >= r->maps.plan.topk || other >= r->maps.plan.topk)
+        return (double)NAN;
+    return score_of(r, i, one)->iou > score_of(r, i, other)->iou;
+}
+
+static double first_beats_second(const kh_reproduce *r, size_t i) {
+    return beats(r, i, 0, 1);
+}
+
+static double second_beats_first(const kh_reproduce *r, size_t i) {
+    return beats(r, i, 1, 0);
+}
+
+static double tenth_beats_first(const kh_reproduce *r, size_t i) {
+    return beats(r, i, 9, 0);
+}
+
+static double is_best(const kh_reproduce *r, size_t i) {
+    if (!is_shown(r, i)) return (double)NAN;
+    for (size_t k = 1; k < r->maps.plan.topk; k++)
+        if (score_of(r, i, k)->iou > score_of(r, i, 0)->iou) return 0;
+    return 1;
+}
+
+static kh_status judge_c10(kh_reproduce *r, kh_error *err) {
+    kh_claim *claim = kh_claim_of(r, 10);
+    kh_band first, second, tenth, best;
+    size_t n = 0, m = 0;
+    KH_TRY(band_of(r, first_beats_second, &first, &n, err));
+    KH_TRY(band_of(r, second_beats_first, &second, &n, err));
+    KH_TRY(band_of(r, tenth_beats_first, &tenth, &m, err));
+    KH_TRY(band_of(r, is_best, &best, &n, err));
+    claim->verdict = kh_claim_c10(first, tenth);
+    kh_claim_levels(claim, 0.5, (double)NAN);
+    kh_claim_add(claim, "images where rank 1 overlaps better than rank 2", first, n,
+                 "bootstrap over classes", "%");
+    kh_claim_add(claim, "images where rank 10 overlaps better than rank 1", tenth, m,
+                 "bootstrap over classes", "%");
+    kh_claim_add(claim, "images where rank 2 overlaps better than rank 1", second, n,
+                 "bootstrap over classes", "%");
+    kh_claim_add(claim, "images where rank 1 is the best of all ranks compared", best, n,
+                 "bootstrap over classes", "%");
+    (void)snprintf(
+        claim->found, sizeof claim->found,
+        "Rank 1 overlaps the object better than rank 2 on %.0f %% of the images, rank 10 "
+        "better than rank 1 on %.0f %%; rank 1 is the best of the first %zu on %.0f %% "
+        "(one in %zu by chance).",
+        100 * first.mean, 100 * tenth.mean, r->maps.plan.topk, 100 * best.mean, r->maps.plan.topk);
+    if (claim->verdict == KH_VERDICT_UNTESTED)
+        kh_claim_cannot(claim, "It needs ten ranks; a block has too few neurons.");
+    return KH_OK;
+}
+
+/* ---- C12 ------------------------------------------------------------------------------------- */
+
+static bool is_on_subject(const kh_truth_score *s) {
+    return s->inside > 0 && s->inside > 2 * fmax(s->outside, 0);
+}
+
+static double reads_subject(const kh_reproduce *r, size_t i) {
+    return is_shown(r, i) ? is_on_subject(score_of(r, i, 0)) : (double)NAN;
+}
+
+static double random_reads_subject(const kh_reproduce *r, size_t i) {
+    const kh_truth_plan *plan = &r->maps.plan;
+    if (!is_shown(r, i) || plan->draws == 0) return (double)NAN;
+    double sum = 0;
+    for (size_t d = 0; d < plan->draws; d++)
+        sum += is_on_subject(score_of(r, i, plan->topk + d));
+    return sum / (double)plan->draws;
+}
+
+static kh_status judge_c12(kh_reproduce *r, kh_error *err) {
+    kh_claim *claim = kh_claim_of(r, 12);
+    kh_band reads, random;
+    size_t n = 0;
+    KH_TRY(band_of(r, reads_subject, &reads, &n, err));
+    KH_TRY(band_of(r, random_reads_subject, &random, &n, err));
+    claim->verdict = kh_claim_c12(reads);
+    kh_claim_levels(claim, random.mean, 0.5);
+    kh_claim_add(claim, "maps that read the subject, top-1 neuron", reads, n,
+                 "bootstrap over classes", "%");
+    kh_claim_add(claim, "the same for random neurons of its block", random, n,
+                 "bootstrap over classes", "%");
+    (void)snprintf(claim->found, sizeof claim->found,
+                   "%.0f %% of the maps of top-1 neurons are more than twice as strong on the "
+                   "object as beside it; of random neurons of the same block %.0f %%. §6 of the "
+                   "report says the opposite of §4.1; this number is for §4.1.",
+                   100 * reads.mean, 100 * random.mean);
+    return KH_OK;
+}
+
+/* ---- C13 ------------------------------------------------------------------------------------- */
+
+static double has_dot(const kh_reproduce *r, size_t i) {
+    return r->maps.is_seen[i] ? r->maps.has_dot[i] : (double)NAN;
+}
+
+static double has_shuffled_dot(const kh_reproduce *r, size_t i) {
+    return r->maps.is_seen[i] ? r->maps.has_shuffled_dot[i] : (double)NAN;
+}
+
+static kh_status judge_c13(kh_reproduce *r, kh_error *err) {
+    kh_claim *claim = kh_claim_of(r, 13);
+    kh_band dots, shuffled;
+    size_t n = 0;
+    KH_TRY(band_of(r, has_dot, &dots, &n, err));
+    KH_TRY(band_of(r, has_shuffled_dot, &shuffled, &n, err));
+    claim->verdict = kh_claim_c13(dots);
+    kh_claim_levels(claim, (double)NAN, 0.5);
+    kh_claim_add(claim, "top-1 maps with a lone bright patch off the object", dots, n,
+                 "bootstrap over classes", "%");
+    kh_claim_add(claim, "the same maps with their patches shuffled", shuffled, n,
+                 "bootstrap over classes", "%");
+    kh_claim_add_plain(claim, "largest difference of float and double scaling (levels of 255)",
+                       (double)r->maps.worst_rounding, "");
+    double share = (double)NAN, stray = (double)NAN, chance = (double)NAN;
+    if (kh_reproduce_has_table(r->database, "audit")) {
+        kh_answer *rows = NULL;
+        KH_TRY(kh_reproduce_ask(r,
+                                "SELECT avg(top_patch_share), avg(top_patch_is_outlier), "
+                                "avg(outlier_chance) FROM audit",
+                                &rows, err));
+        share = kh_answer_number(rows, 0, 0);
+        stray = kh_answer_number(rows, 0, 1);
+        chance = kh_answer_number(rows, 0, 2);
+        kh_answer_free(rows);
+        kh_claim_add_plain(claim, "a block's firing neurons that peak on one patch, mean", share,
+                           "%");
+        kh_claim_add_plain(claim, "images where that patch is an outlier by length", stray, "%");
+        kh_claim_add_plain(claim, "the same for a random patch", chance, "%");
+    }
+    const size_t patches = r->info->tokens - r->info->prefix_tokens;
+    (void)snprintf(
+        claim->found, sizeof claim->found,
+        "%.0f %% of the maps have such a dot. Scaling in double precision moves no pixel by more "
+        "than %zu of 255 levels, so normalisation is not the cause: the dots are in the "
+        "coefficients. In a block, %.1f %% of the firing neurons peak on one and the same patch "
+        "(evenly spread it would be %.1f %%); that patch's residual is an outlier in %.1f %% of "
+        "the "
+        "images (a random patch's in %.1f %%).",
+        100 * dots.mean, r->maps.worst_rounding, 100 * share, 100 / (double)patches, 100 * stray,
+        100 * chance);
+    return KH_OK;
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+kh_status kh_reproduce_judge_maps(kh_reproduce *r, kh_error *err) {
+    static const size_t of_maps[] = {9, 10, 12, 13};
+    const kh_reproduce_maps *m = &r->maps;
+    for (size_t i = 0; i < sizeof of_maps / sizeof *of_maps; i++) {
+        kh_claim *claim = kh_claim_of(r, of_maps[i]);
+        (void)snprintf(
+            claim->setting, sizeof claim->setting,
+            "The first %zu images of each class, %zu in all, %zu with a known object; "
+            "masks above the %.4gth percentile; %zu random neurons of the top-1's block.",
+            r->settings->per_class, m->images, m->shown, r->settings->percentile, m->plan.draws);
+        if (m->images == 0)
+            kh_claim_cannot(claim, "It needs true classes: class folders, a list or --label-file.");
+        else if (m->shown == 0 && of_maps[i] != 13)
+            kh_claim_cannot(claim, "It needs to know where the object is: --truth DIR with label "
+                                   "maps (Broden's layout or ImageNet-S) for these images.");
+    }
+    if (m->images == 0) return KH_OK;
+    KH_TRY(judge_c13(r, err));
+    if (m->shown == 0) return KH_OK;
+    KH_TRY(judge_c9(r, err));
+    KH_TRY(judge_c10(r, err));
+    return judge_c12(r, err);
+}
