@@ -7,6 +7,8 @@
 
 #ifdef KH_DREAM_DOUBLE
 typedef double kh_real;
+#undef kiss_fft_scalar /* the installed library's */
+#define kiss_fft_scalar double
 #else
 typedef float kh_real;
 #endif
