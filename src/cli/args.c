@@ -132,8 +132,10 @@ kh_status kh_args_parse(const kh_command *command, int argc, char **argv, void *
     if (count > command->max_operands) {
         char shown[KH_SHOWN_BYTES];
         const char *extra = argv[command->max_operands];
-        return kh_fail(err, KH_E_ARG, "unexpected '%s': keyhole %s %s",
-                       kh_shown(extra, strlen(extra), shown, sizeof shown), command->name,
+        (void)kh_shown(extra, strlen(extra), shown, sizeof shown);
+        if (command->max_operands == 0)
+            return kh_fail(err, KH_E_ARG, "unexpected '%s': it takes options alone", shown);
+        return kh_fail(err, KH_E_ARG, "unexpected '%s': keyhole %s %s", shown, command->name,
                        command->operands);
     }
     return KH_OK;

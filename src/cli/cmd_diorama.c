@@ -5,6 +5,7 @@
 #include "cli/images.h"
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -43,7 +44,7 @@ static const kh_option options[] = {
     {KH_OPT_FLAG, "no-labels", 0, offsetof(settings, no_labels), NULL,
      "Pictures alone, without label maps and captions."},
     {KH_OPT_FLAG, "overwrite", 0, offsetof(settings, overwrite), NULL,
-     "Replace another set of scenes that is already in DIR."},
+     "Replace another set of scenes that is already in DIR, and the FILE of --sheet."},
     {KH_OPT_FLAG, "estimate", 0, offsetof(settings, estimate), NULL,
      "Only say how much disk and time the set would take."},
     {KH_OPT_TEXT, "sheet", 0, offsetof(settings, sheet), "FILE",
@@ -165,6 +166,15 @@ static kh_status write_set(const settings *s, kh_session *session, kh_diorama_se
     return KH_OK;
 }
 
+static kh_status draw_sheet(const settings *s, const kh_diorama_set *set, kh_error *err) {
+    KH_TRY(kh_diorama_sheet(set, s->sheet_scenes, s->sheet, err));
+    if (s->common.json) return KH_OK; /* whose one document told of the set */
+    printf("contact sheet in ");
+    kh_print_path(s->sheet);
+    putchar('\n');
+    return KH_OK;
+}
+
 /* ---- the command ----------------------------------------------------------------------------- */
 
 static kh_status check(const settings *s, kh_error *err) {
@@ -177,6 +187,9 @@ static kh_status check(const settings *s, kh_error *err) {
         return kh_fail(err, KH_E_ARG, "--count is 1 to %d", KH_DIORAMA_MAX_COUNT);
     if (s->sheet_scenes == 0 || s->sheet_scenes > KH_SHEET_SCENES)
         return kh_fail(err, KH_E_ARG, "--sheet-scenes is 1 to %d", KH_SHEET_SCENES);
+    if (s->sheet && !s->overwrite && kh_file_exists(s->sheet))
+        return kh_fail(err, KH_E_ARG, "'%s' is there; choose another --sheet or add --overwrite",
+                       s->sheet);
     return KH_OK;
 }
 
@@ -206,7 +219,7 @@ static int run(const void *from, size_t operand_count, char **operands, kh_error
         status = print_estimate(s, &set, err);
     else if (s->out)
         status = write_set(s, &session, &set, err);
-    if (!status && s->sheet) status = kh_diorama_sheet(&set, s->sheet_scenes, s->sheet, err);
+    if (!status && s->sheet) status = draw_sheet(s, &set, err);
     kh_free(classes);
     return status ? KH_EXIT_FAILED : KH_EXIT_DONE;
 }

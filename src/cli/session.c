@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -153,10 +154,15 @@ json_t *kh_model_receipt(const kh_model *model) {
 
 void kh_model_footnote(const kh_model *model, const char *settings, char *out, size_t out_bytes) {
     const kh_model_info *info = kh_model_get_info(model);
-    char weights[32] = "random weights";
+    char weights[32] = "random weights", sizes[64] = "";
     if (info->sha256[0])
         (void)snprintf(weights, sizeof weights, "weights sha256 %.12s", info->sha256);
-    (void)snprintf(out, out_bytes, "%s%s%s · %s · preprocessing %s · %s · keyhole %s",
-                   info->architecture, info->tag[0] ? "." : "", info->tag, weights,
+    /* the checkpoint's settings may override what the architecture's name says */
+    const char *named = strstr(info->architecture, "_patch");
+    if (named && strtoul(named + strlen("_patch"), NULL, 10) != info->patch)
+        (void)snprintf(sizes, sizeof sizes, " (patch %zu, %zu px)", info->patch,
+                       info->image_height);
+    (void)snprintf(out, out_bytes, "%s%s%s%s · %s · preprocessing %s · %s · keyhole %s",
+                   info->architecture, info->tag[0] ? "." : "", info->tag, sizes, weights,
                    info->preprocess.preset, settings, kh_version());
 }

@@ -7,4 +7,8 @@ keyhole diorama --count 1 --out file/scenes
 echo status $?
 keyhole diorama --count 1 --size 32 --sheet picture.gif
 echo status $?
+keyhole diorama --sheet file
+echo status $?
+keyhole diorama scenes
+echo status $?
 ls
