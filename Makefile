@@ -34,7 +34,9 @@ demo: setup
 	@tools/build.sh release keyhole
 	@tools/demo.sh build/release/keyhole out/demo
 
-test: setup build
+test:
+	@tools/setup.sh mpi
+	@tools/build.sh release
 	@ctest --test-dir build/release --output-on-failure --no-label-summary --timeout 300 -j $(JOBS)
 
 asan tsan: setup

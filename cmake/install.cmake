@@ -32,6 +32,9 @@ endif()
 if(TARGET keyhole)
   install(TARGETS keyhole RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+if(TARGET keyhole_mpi) # where the program looks for it
+  install(TARGETS keyhole_mpi LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/keyhole)
+endif()
 
 set_target_properties(keyhole_shared PROPERTIES EXPORT_NAME keyhole)
 set_target_properties(keyhole_static PROPERTIES EXPORT_NAME static)

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Makes sure that what keyhole needs to build is on this machine.
-# Usage: tools/setup.sh [fuzz] [valgrind] [format]    (the words ask for more than the build needs)
+# Usage: tools/setup.sh [fuzz] [valgrind] [format] [mpi]   (the words ask for more than the build needs)
 #
 # On Debian and Ubuntu missing packages are installed with apt-get, as root or through sudo. When nothing
 # is missing nothing is touched, so this also passes offline. Elsewhere it says what to install.
 
-# package | how to tell that it is there | what for
+# package | how to tell that it is there | what for; in brackets: nice to have, no reason to fail
 needed() {
     cat <<'END'
 build-essential|have cc && have make|C compiler, make
@@ -36,7 +36,9 @@ END
             fi ;;
         valgrind) echo 'valgrind|have valgrind|make valgrind' ;;
         format) echo 'clang-format|have clang-format|make format, make format-check' ;;
-        *) echo "tools/setup.sh: what is '$extra'? I know fuzz, valgrind and format" >&2; exit 2 ;;
+        mpi) echo 'libopenmpi-dev|have mpicc|[mpirun keyhole atlas]'
+            echo 'openmpi-bin|have mpirun|[mpirun keyhole atlas]' ;;
+        *) echo "tools/setup.sh: what is '$extra'? I know fuzz, valgrind, format and mpi" >&2; exit 2 ;;
         esac
     done
 }
@@ -48,6 +50,7 @@ installed() { have dpkg-query && [ "$(dpkg-query -W -f '${db:Status-Status}' "$1
 table=$(needed "$@") || exit 2
 missing=
 reasons=
+status=0 # 1: there is something we cannot do without
 while IFS= read -r line; do
     package=${line%%|*}
     purpose=${line##*|}
@@ -56,6 +59,7 @@ while IFS= read -r line; do
     installed "$package" && continue
     eval "$probe" && continue
     missing="$missing $package"
+    case "$purpose" in [[]*) ;; *) status=1 ;; esac
     reasons="$reasons$(printf '    %-22s %s' "$package" "$purpose")
 "
 done <<END
@@ -64,6 +68,10 @@ END
 [ -z "$missing" ] && exit 0
 
 give_up() {
+    if [ "$status" = 0 ]; then
+        echo "Going on without$missing ($1)." >&2
+        exit 0
+    fi
     echo "keyhole needs these packages ($1):" >&2
     printf '%s' "$reasons" >&2
     if have apt-get; then

@@ -14,11 +14,33 @@
 extern "C" {
 #endif
 
+/* Several processes that do one run together, each a rank; they see one file system. The command
+ * line fills this in from MPI, a program may bring its own way. Messages of a kind arrive in the
+ * order in which they were sent; all calls come from the thread that called kh_atlas. */
+typedef enum kh_team_kind { KH_TEAM_NEWS, KH_TEAM_DATA } kh_team_kind;
+typedef struct kh_team {
+    size_t rank, size;
+    void *user;
+    /* Both ends name the same count, at most 512 KiB. A send of NEWS (16 bytes) does not wait. */
+    kh_status (*send)(void *user, size_t to, kh_team_kind kind, const void *bytes, size_t count,
+                      kh_error *err);
+    kh_status (*receive)(void *user, size_t from, kh_team_kind kind, void *bytes, size_t count,
+                         kh_error *err);
+    bool (*poll)(void *user, size_t from, kh_team_kind kind); /* receive would not wait */
+} kh_team;
+
+/* All ranks call it, each with how it fares. KH_OK when all are well. Else the first rank that is
+ * not returns its own status and message, and every other one KH_E_STOPPED with an empty text, so
+ * that one message is shown. team NULL: status. */
+KH_API kh_status kh_team_agree(const kh_team *team, kh_status status, kh_error *err);
+
 typedef struct kh_atlas_options {
     const char *out;      /* the run directory; made when absent */
     const char *lenses;   /* NULL: the default ones; "all"; or names with commas between */
     size_t batch;         /* images per pass; 8 */
     size_t shard, shards; /* this process does images [shard n / shards, (shard+1) n / shards) */
+    const kh_team *team;  /* NULL: alone. All ranks call kh_atlas, with shards 1; rank 0 writes the
+                             tables, and its summary counts the images of all */
     size_t decode_threads, ahead; /* as kh_loader_options; 0: 2 and 4 batches */
     size_t exemplars;             /* shown for each neuron; 15 */
     size_t sample;                /* images in the random baseline; 128 */
@@ -26,6 +48,7 @@ typedef struct kh_atlas_options {
     uint64_t seed;
     double checkpoint_seconds;     /* state goes to the disk this often; 600 */
     size_t checkpoint_images;      /* and after this many images; 0: never for that reason */
+    bool overwrite;                /* first remove what an earlier run left in `out` */
     bool keep_state;               /* keep shards/ after the tables are written */
     bool only_merge;               /* images missing from the shards are an error, not work */
     const char *const *other_runs; /* directories whose shards are merged too */
@@ -87,7 +110,8 @@ KH_API kh_status kh_atlas_plan(kh_ctx *ctx, const kh_model *model, const kh_sour
  * the run in its folder dissect/, if there is one. */
 KH_API kh_status kh_atlas_digest(const char *run, char out[65], kh_error *err);
 
-/* What a run directory has and lacks. */
+/* What a run directory has and lacks. KH_E_NOT_FOUND: nothing of a run. Of a complete run whose
+ * states are gone, covered and broken are 0. */
 typedef struct kh_atlas_status {
     bool is_complete;
     size_t images, covered, broken, shards;

@@ -4,11 +4,11 @@
 
 #include "atlas/job.h"
 #include "atlas/shards.h"
+#include "atlas/team.h"
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/text.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,13 +25,23 @@ kh_atlas_options kh_atlas_options_default(void) {
 
 typedef struct run {
     kh_atlas_job job;
-    const kh_atlas_options *options;
-    char own[KH_ATLAS_PATH]; /* this process's state file */
-    kh_shards shards;        /* all that were found when it began, without our own */
-    kh_ranges covered;       /* by them and by our own */
-    uint64_t first, end;     /* this process's share */
+    const kh_atlas_options *asked;
+    kh_atlas_options options; /* the same, but progress goes through the watch */
+    char own[KH_ATLAS_PATH];  /* this process's state file */
+    kh_shards shards;         /* all that were found when it began */
+    kh_ranges covered;        /* by them and by our own */
+    kh_ranges todo;           /* this process's share of the rest */
+    kh_watch watch;
     kh_atlas_summary summary;
 } run;
+
+static bool is_team(const run *r) {
+    return kh_team_is_many(r->asked->team);
+}
+
+static bool is_lead(const run *r) {
+    return !is_team(r) || r->asked->team->rank == 0;
+}
 
 static double seconds_now(void) {
     struct timespec now;
@@ -54,13 +64,19 @@ static kh_status absorb(run *r, const char *path, kh_error *err) {
     return kh_state_absorb(path, pieces, count, err);
 }
 
-/* Reads all heads, refuses those of another run, and takes up our own state if there is one. */
+/* The state file of one process of so many. */
+static kh_status state_path(const run *r, size_t process, size_t processes, char out[KH_ATLAS_PATH],
+                            kh_error *err) {
+    return kh_atlas_path(out, err, r->options.out, "shards/shard-%04zu-of-%04zu.state", process,
+                         processes);
+}
+
+/* Reads all heads and refuses those of another run. */
 static kh_status find_states(run *r, kh_error *err) {
-    const kh_atlas_options *o = r->options;
+    const kh_atlas_options *o = &r->options;
     KH_TRY(kh_shards_list(o->out, &r->shards, err));
     for (size_t i = 0; i < o->other_run_count; i++)
         KH_TRY(kh_shards_list(o->other_runs[i], &r->shards, err));
-    size_t own = SIZE_MAX;
     for (size_t i = 0; i < r->shards.count; i++) {
         kh_shard *shard = &r->shards.items[i];
         KH_TRY(
@@ -69,44 +85,81 @@ static kh_status find_states(run *r, kh_error *err) {
             if (kh_ranges_add(&r->covered, shard->head.covered.items[k].first,
                               shard->head.covered.items[k].end, err))
                 return kh_error_context(err, KH_E_ARG, "shard '%s'", shard->path);
-        if (strcmp(shard->path, r->own) == 0) own = i;
     }
-    r->summary.done_before = (size_t)kh_ranges_total(&r->covered);
-    if (own == SIZE_MAX) return KH_OK;
-    KH_TRY(absorb(r, r->own, err));
-    return kh_state_join(&r->job.head, &r->shards.items[own].head, err);
+    return KH_OK;
+}
+
+/* Takes up our own state if there is one. */
+static kh_status take_own(run *r, kh_error *err) {
+    kh_state_head head = {0};
+    if (!kh_file_exists(r->own)) return KH_OK;
+    kh_status status = kh_state_read_head(r->own, &head, err);
+    if (!status) status = kh_state_same_run(r->job.head.fingerprint, head.fingerprint, r->own, err);
+    if (!status) status = absorb(r, r->own, err);
+    if (!status) status = kh_state_join(&r->job.head, &head, err);
+    kh_state_head_clear(&head);
+    return status;
 }
 
 /* ---- work ---------------------------------------------------------------------------------- */
 
+/* Images that no state covers: those of our shard, or our equal part when a team shares them. */
+static kh_status plan_work(run *r, kh_error *err) {
+    const kh_atlas_options *o = &r->options;
+    const size_t images = r->summary.images;
+    uint64_t first = images * o->shard / o->shards, end = images * (o->shard + 1) / o->shards;
+    uint64_t skip = 0, left = UINT64_MAX;
+    if (is_team(r)) {
+        const uint64_t missing = images - kh_ranges_total(&r->covered);
+        const kh_team *team = o->team;
+        skip = missing * team->rank / team->size;
+        left = missing * (team->rank + 1) / team->size - skip;
+    }
+    for (kh_range_ids gap; left > 0 && kh_ranges_gap(&r->covered, first, end, &gap);) {
+        const uint64_t length = gap.end - gap.first, passed = skip < length ? skip : length;
+        const uint64_t count = length - passed < left ? length - passed : left;
+        KH_TRY(kh_ranges_add(&r->todo, gap.first + passed, gap.first + passed + count, err));
+        skip -= passed;
+        left -= count;
+        first = gap.end;
+    }
+    return KH_OK;
+}
+
 static kh_status do_missing(run *r, kh_error *err) {
-    kh_range_ids gap;
     const double start = seconds_now();
     kh_status status = KH_OK;
-    bool did_any = false;
-    while (!status && kh_ranges_gap(&r->covered, r->first, r->end, &gap)) {
+    for (size_t i = 0; i < r->todo.count && !status; i++) {
+        const kh_range_ids part = r->todo.items[i];
         const uint64_t before = r->summary.done_before + r->summary.done_now;
         status =
-            kh_atlas_drive(&r->job, gap.first, gap.end, save, r, before, r->summary.images, err);
-        if (status) break;
-        status = kh_ranges_add(&r->covered, gap.first, gap.end, err);
-        r->summary.done_now += (size_t)(gap.end - gap.first);
-        did_any = true;
+            kh_atlas_drive(&r->job, part.first, part.end, save, r, before, r->summary.images, err);
+        if (!status) r->summary.done_now += (size_t)(part.end - part.first);
     }
     r->summary.seconds =
         seconds_now() - start; /* of the pass; saving once more is not part of it */
     r->summary.load_seconds = r->job.load_seconds;
     r->summary.pass_seconds = r->job.pass_seconds;
     r->summary.lens_seconds = r->job.lens_seconds;
-    if (!status && did_any) status = save(r, err);
+    if (!status && r->todo.count > 0) status = save(r, err);
     return status;
+}
+
+/* The state files that a process of this run holds in memory. */
+static bool is_held(const run *r, const char *path) {
+    char held[KH_ATLAS_PATH];
+    const size_t size = is_team(r) ? r->options.team->size : 1;
+    if (size == 1) return strcmp(path, r->own) == 0;
+    for (size_t rank = 0; rank < size; rank++)
+        if (!state_path(r, rank, size, held, NULL) && strcmp(path, held) == 0) return true;
+    return false;
 }
 
 /* Shards of other processes may have ended meanwhile: merge exactly what covers everything. */
 static kh_status merge_others(run *r, kh_error *err) {
     for (size_t i = 0; i < r->shards.count; i++) {
         kh_shard *shard = &r->shards.items[i];
-        if (strcmp(shard->path, r->own) == 0) continue;
+        if (is_held(r, shard->path)) continue;
         KH_TRY(absorb(r, shard->path, err));
         KH_TRY(kh_state_join(&r->job.head, &shard->head, err));
     }
@@ -114,50 +167,105 @@ static kh_status merge_others(run *r, kh_error *err) {
 }
 
 static void remove_states(const run *r) {
-    char folder[KH_ATLAS_PATH];
+    char path[KH_ATLAS_PATH];
     (void)unlink(r->own);
     for (size_t i = 0; i < r->shards.count; i++)
         (void)unlink(r->shards.items[i].path);
-    if (!kh_atlas_path(folder, NULL, r->options->out, "shards")) (void)rmdir(folder);
+    for (size_t rank = 0; is_team(r) && rank < r->options.team->size; rank++)
+        if (!state_path(r, rank, r->options.team->size, path, NULL)) (void)unlink(path);
+    if (!kh_atlas_path(path, NULL, r->options.out, "shards")) (void)rmdir(path);
 }
 
+/* By rank 0, whose state is that of the whole team by now. */
 static kh_status finish(run *r, kh_error *err) {
     kh_range_ids gap;
-    if (kh_ranges_gap(&r->covered, 0, r->summary.images, &gap)) return KH_OK;
     KH_TRY(merge_others(r, err));
+    if (kh_ranges_gap(&r->job.head.covered, 0, r->summary.images, &gap))
+        return kh_fail(err, KH_E_ARG,
+                       "images %llu to %llu are in no state; did a process lose sight of the run "
+                       "directory? The same command does them",
+                       (unsigned long long)gap.first, (unsigned long long)(gap.end - 1));
     r->summary.broken = r->job.head.broken_count;
     KH_TRY(kh_atlas_write_results(&r->job, &r->summary, err));
     r->summary.is_complete = true;
-    if (!r->options->keep_state) remove_states(r);
+    if (!r->options.keep_state) remove_states(r);
+    return KH_OK;
+}
+
+/* ---- a team -------------------------------------------------------------------------------- */
+
+static bool show_progress(void *user, uint64_t all) {
+    const run *r = user;
+    const kh_atlas_options *o = r->asked;
+    return !o->progress ||
+           o->progress(o->progress_user, "images", r->summary.done_before + all, r->summary.images);
+}
+
+/* What the pass reports goes to all, and what all have done to the user. */
+static bool team_progress(void *user, const char *what, uint64_t done, uint64_t total) {
+    run *r = user;
+    uint64_t all;
+    (void)what;
+    (void)total;
+    const bool goes_on = kh_watch_tell(&r->watch, done - r->summary.done_before, &all);
+    if (goes_on && !show_progress(r, all)) kh_watch_stop(&r->watch);
+    return !r->watch.is_stopped;
+}
+
+static kh_status work_together(run *r, kh_error *err) {
+    const kh_team *team = r->options.team;
+    uint64_t all = 0;
+    kh_status status = do_missing(r, err);
+    const kh_status ended =
+        kh_watch_end(&r->watch, status != KH_OK, show_progress, r, &all, status ? NULL : err);
+    if (!status) status = ended;
+    if (status == KH_E_STOPPED || (!status && r->watch.is_stopped))
+        status = kh_fail(err, KH_E_STOPPED,
+                         "stopped with %llu of %zu images done; the same command goes"
+                         " on",
+                         (unsigned long long)(r->summary.done_before + all), r->summary.images);
+    KH_TRY(kh_team_agree(team, status, err));
+    r->summary.done_now = (size_t)all;
+    KH_TRY(kh_team_agree(team, kh_team_merge(team, &r->job, err), err));
+    KH_TRY(kh_team_agree(team, is_lead(r) ? finish(r, err) : KH_OK, err));
+    r->summary.is_complete = true;
     return KH_OK;
 }
 
 /* ---- a whole call -------------------------------------------------------------------------- */
 
-/* A directory that is complete belongs to the run we were asked for, or it is refused. */
-static kh_status check_complete(run *r, bool *is_complete, kh_error *err) {
-    char path[KH_ATLAS_PATH], facts[KH_ATLAS_PATH];
+static kh_status read_fingerprint(const char *directory, json_t **out, kh_error *err) {
+    char path[KH_ATLAS_PATH];
     unsigned char *bytes = NULL;
     size_t count = 0;
+    const kh_json_limits limits = {8, 100000};
+    KH_TRY(kh_atlas_path(path, err, directory, "fingerprint.json"));
+    KH_TRY(kh_file_read(path, 1 << 24, &bytes, &count, err));
+    const kh_status status =
+        kh_json_parse_object((const char *)bytes, count, limits, "fingerprint.json", out, err);
+    kh_free(bytes);
+    return status;
+}
+
+/* A directory that is complete belongs to the run we were asked for, or it is refused. */
+static kh_status check_complete(run *r, bool *is_complete, kh_error *err) {
+    char path[KH_ATLAS_PATH];
     json_t *theirs = NULL;
     *is_complete = false;
-    KH_TRY(kh_atlas_path(path, err, r->options->out, "manifest.json"));
+    if (r->options.overwrite) KH_TRY(kh_atlas_discard(r->options.out, err));
+    KH_TRY(kh_atlas_path(path, err, r->options.out, "manifest.json"));
     if (!kh_file_exists(path)) return KH_OK;
-    KH_TRY(kh_atlas_path(facts, err, r->options->out, "fingerprint.json"));
-    KH_TRY(kh_file_read(facts, 1 << 24, &bytes, &count, err));
-    const kh_json_limits limits = {8, 100000};
-    kh_status status =
-        kh_json_parse_object((const char *)bytes, count, limits, "fingerprint.json", &theirs, err);
-    if (!status) status = kh_state_same_run(r->job.head.fingerprint, theirs, r->options->out, err);
+    KH_TRY(read_fingerprint(r->options.out, &theirs, err));
+    const kh_status status =
+        kh_state_same_run(r->job.head.fingerprint, theirs, r->options.out, err);
     *is_complete = !status;
     json_decref(theirs);
-    kh_free(bytes);
     return status;
 }
 
 static kh_status write_fingerprint(run *r, kh_error *err) {
     char path[KH_ATLAS_PATH];
-    KH_TRY(kh_atlas_path(path, err, r->options->out, "fingerprint.json"));
+    KH_TRY(kh_atlas_path(path, err, r->options.out, "fingerprint.json"));
     char *text = json_dumps(r->job.head.fingerprint, JSON_INDENT(2));
     if (!text) return kh_fail(err, KH_E_MEMORY, "no memory to describe the run");
     const kh_status status = kh_file_write(path, text, strlen(text), err);
@@ -165,47 +273,78 @@ static kh_status write_fingerprint(run *r, kh_error *err) {
     return status;
 }
 
-static kh_status prepare(run *r, kh_error *err) {
-    const kh_atlas_options *o = r->options;
+/* By the one process, or rank 0: the directory, and what is there. */
+static kh_status take_stock(run *r, kh_error *err) {
     char folder[KH_ATLAS_PATH];
-    r->summary.images = r->job.setup.images;
-    r->first = r->summary.images * o->shard / o->shards;
-    r->end = r->summary.images * (o->shard + 1) / o->shards;
-    KH_TRY(kh_atlas_path(folder, err, o->out, "shards"));
-    KH_TRY(kh_atlas_path(r->own, err, o->out, "shards/shard-%04zu-of-%04zu.state", o->shard,
-                         o->shards));
-    KH_TRY(kh_make_directories(folder, err));
-    KH_TRY(kh_atlas_begin(&r->job, err));
-    KH_TRY(find_states(r, err));
-    return write_fingerprint(r, err);
-}
-
-static kh_status work(run *r, kh_error *err) {
     kh_range_ids gap;
-    KH_TRY(prepare(r, err));
-    if (r->options->only_merge && kh_ranges_gap(&r->covered, 0, r->summary.images, &gap))
+    KH_TRY(kh_atlas_path(folder, err, r->options.out, "shards"));
+    KH_TRY(kh_make_directories(folder, err));
+    KH_TRY(find_states(r, err));
+    KH_TRY(write_fingerprint(r, err));
+    if (r->options.only_merge && kh_ranges_gap(&r->covered, 0, r->summary.images, &gap))
         return kh_fail(err, KH_E_ARG,
                        "no shard covers images %llu to %llu of %zu; run keyhole atlas without "
                        "--shard to do them here",
                        (unsigned long long)gap.first, (unsigned long long)(gap.end - 1),
                        r->summary.images);
+    return KH_OK;
+}
+
+/* Each process: its own state, and what it will do. */
+static kh_status get_ready(run *r, kh_error *err) {
+    const kh_atlas_options *o = &r->options;
+    const size_t process = is_team(r) ? o->team->rank : o->shard;
+    const size_t processes = is_team(r) ? o->team->size : o->shards;
+    r->summary.done_before = (size_t)kh_ranges_total(&r->covered);
+    KH_TRY(state_path(r, process, processes, r->own, err));
+    KH_TRY(kh_atlas_begin(&r->job, err));
+    KH_TRY(take_own(r, err));
+    KH_TRY(kh_watch_begin(&r->watch, o->team, err));
+    return plan_work(r, err);
+}
+
+static kh_status work(run *r, kh_error *err) {
+    const kh_team *team = r->options.team;
+    kh_range_ids gap;
+    r->summary.images = r->job.setup.images;
+    KH_TRY(kh_team_agree(team, is_lead(r) ? take_stock(r, err) : KH_OK, err));
+    KH_TRY(kh_team_share_ranges(team, &r->covered, err));
+    KH_TRY(kh_team_agree(team, get_ready(r, err), err));
+    if (is_team(r)) return work_together(r, err);
     KH_TRY(do_missing(r, err));
+    for (size_t i = 0; i < r->todo.count; i++)
+        KH_TRY(kh_ranges_add(&r->covered, r->todo.items[i].first, r->todo.items[i].end, err));
+    r->summary.broken = r->job.head.broken_count;
     /* one shard of several: whoever comes last without --shard writes the tables */
-    if (r->options->shards > 1) {
-        r->summary.broken = r->job.head.broken_count;
+    if (r->options.shards > 1 || kh_ranges_gap(&r->covered, 0, r->summary.images, &gap))
         return KH_OK;
-    }
     return finish(r, err);
+}
+
+static kh_status begin(run *r, kh_ctx *ctx, const kh_model *model, const kh_source *source,
+                       bool *is_complete, kh_error *err) {
+    const kh_team *team = r->options.team;
+    kh_status status = kh_atlas_job_init(&r->job, ctx, model, source, &r->options, err);
+    if (!status && is_team(r) && r->options.shards > 1)
+        status = kh_fail(err, KH_E_ARG, "a team does every image: shards must be 1");
+    KH_TRY(kh_team_agree(team, status, err));
+    KH_TRY(kh_team_agree(team, kh_team_same_run(team, r->job.head.fingerprint, err), err));
+    KH_TRY(kh_team_agree(team, is_lead(r) ? check_complete(r, is_complete, err) : KH_OK, err));
+    return kh_team_share(team, is_complete, sizeof *is_complete, err);
 }
 
 kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
                    const kh_atlas_options *options, kh_atlas_summary *summary, kh_error *err) {
     run *r = kh_calloc(1, sizeof *r);
     if (!r) return kh_fail(err, KH_E_MEMORY, "no memory for a run");
-    r->options = options;
+    r->asked = options;
+    r->options = *options;
+    if (is_team(r)) {
+        r->options.progress = team_progress;
+        r->options.progress_user = r;
+    }
     bool is_complete = false;
-    kh_status status = kh_atlas_job_init(&r->job, ctx, model, source, options, err);
-    if (!status) status = check_complete(r, &is_complete, err);
+    kh_status status = begin(r, ctx, model, source, &is_complete, err);
     if (!status && is_complete) {
         r->summary.images = r->summary.done_before = r->job.setup.images;
         r->summary.is_complete = true;
@@ -215,6 +354,8 @@ kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
     if (summary) *summary = r->summary;
     kh_shards_clear(&r->shards);
     kh_ranges_clear(&r->covered);
+    kh_ranges_clear(&r->todo);
+    kh_watch_clear(&r->watch);
     kh_atlas_job_clear(&r->job);
     kh_free(r);
     return status;
@@ -222,20 +363,20 @@ kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
 
 /* ---- looking at a directory ---------------------------------------------------------------- */
 
-kh_status kh_atlas_look(const char *directory, kh_atlas_status *out, kh_error *err) {
-    char path[KH_ATLAS_PATH];
+static size_t images_of(const json_t *fingerprint) {
+    size_t images = 0;
+    (void)kh_json_size(json_object_get(json_object_get(fingerprint, "image_set"), "images"),
+                       &images);
+    return images;
+}
+
+static kh_status look_at_states(const char *directory, kh_atlas_status *out, kh_error *err) {
     kh_shards shards = {0};
     kh_ranges covered = {0};
-    *out = (kh_atlas_status){0};
-    KH_TRY(kh_atlas_path(path, err, directory, "manifest.json"));
-    out->is_complete = kh_file_exists(path);
     kh_status status = kh_shards_list(directory, &shards, err);
     for (size_t i = 0; i < shards.count && !status; i++) {
         const kh_state_head *head = &shards.items[i].head;
-        size_t images = 0;
-        (void)kh_json_size(
-            json_object_get(json_object_get(head->fingerprint, "image_set"), "images"), &images);
-        out->images = images;
+        out->images = images_of(head->fingerprint);
         out->broken += head->broken_count;
         for (size_t k = 0; k < head->covered.count && !status; k++)
             status = kh_ranges_add(&covered, head->covered.items[k].first,
@@ -245,7 +386,21 @@ kh_status kh_atlas_look(const char *directory, kh_atlas_status *out, kh_error *e
     out->covered = (size_t)kh_ranges_total(&covered);
     kh_ranges_clear(&covered);
     kh_shards_clear(&shards);
-    if (!status && !out->is_complete && out->shards == 0)
-        status = kh_fail(err, KH_E_NOT_FOUND, "'%s' holds no run", directory);
     return status;
+}
+
+kh_status kh_atlas_look(const char *directory, kh_atlas_status *out, kh_error *err) {
+    char path[KH_ATLAS_PATH], shown[KH_SHOWN_BYTES];
+    json_t *fingerprint = NULL;
+    *out = (kh_atlas_status){0};
+    KH_TRY(kh_atlas_path(path, err, directory, "manifest.json"));
+    out->is_complete = kh_file_exists(path);
+    const kh_status begun = read_fingerprint(directory, &fingerprint, err);
+    if (!begun) out->images = images_of(fingerprint);
+    json_decref(fingerprint);
+    KH_TRY(look_at_states(directory, out, err));
+    if (begun == KH_E_NOT_FOUND && !out->is_complete && out->shards == 0)
+        return kh_fail(err, KH_E_NOT_FOUND, "'%s' holds no run",
+                       kh_shown(directory, strlen(directory), shown, sizeof shown));
+    return KH_OK;
 }

@@ -101,6 +101,13 @@ static json_t *head_json(const kh_state_head *head, const kh_piece *pieces, size
                      "broken", broken, "pieces", list);
 }
 
+char *kh_state_describe(const kh_state_head *head, const kh_piece *pieces, size_t count) {
+    json_t *root = head_json(head, pieces, count);
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    return text;
+}
+
 typedef struct writer {
     kh_file_writer file;
     kh_sha256 *sha;
@@ -129,9 +136,7 @@ static kh_status put_all(writer *w, const char *header, const kh_piece *pieces, 
 
 kh_status kh_state_write(const char *path, const kh_state_head *head, const kh_piece *pieces,
                          size_t count, kh_error *err) {
-    json_t *root = head_json(head, pieces, count);
-    char *header = root ? json_dumps(root, JSON_COMPACT) : NULL;
-    json_decref(root);
+    char *header = kh_state_describe(head, pieces, count);
     writer w = {.sha = kh_sha256_create()};
     kh_status status = KH_OK;
     if (!header || !w.sha)
@@ -224,6 +229,19 @@ static kh_status head_of(const reader *r, json_t *root, kh_state_head *out, kh_e
     return KH_OK;
 }
 
+kh_status kh_state_understand(const char *text, size_t count, const char *from, kh_state_head *out,
+                              kh_error *err) {
+    reader r = {0};
+    json_t *root = NULL;
+    *out = (kh_state_head){0};
+    kh_shown(from, strlen(from), r.shown, sizeof r.shown);
+    KH_TRY(kh_json_parse_object(text, count, header_limits, r.shown, &root, err));
+    const kh_status status = head_of(&r, root, out, err);
+    json_decref(root);
+    if (status) kh_state_head_clear(out);
+    return status;
+}
+
 kh_status kh_state_read_head(const char *path, kh_state_head *out, kh_error *err) {
     reader r;
     json_t *root = NULL;
@@ -256,8 +274,8 @@ static kh_status check_pieces(const reader *r, const json_t *root, const kh_piec
 
 static kh_status absorb_piece(reader *r, const kh_piece *piece, unsigned char *buffer,
                               kh_error *err) {
-    const size_t bytes = kh_piece_element_bytes(piece->rule), unit = piece->k ? piece->k : 1;
-    const size_t step = CHUNK_BYTES / (bytes * unit) * unit;
+    const size_t bytes = kh_piece_element_bytes(piece->rule);
+    const size_t step = kh_piece_step(piece, CHUNK_BYTES);
     for (size_t first = 0; first < piece->count; first += step) {
         const size_t n = piece->count - first < step ? piece->count - first : step;
         KH_TRY(get(r, buffer, n * bytes, err));

@@ -32,6 +32,11 @@ kh_status kh_state_join(kh_state_head *head, const kh_state_head *other, kh_erro
 
 kh_status kh_state_write(const char *path, const kh_state_head *head, const kh_piece *pieces,
                          size_t count, kh_error *err);
+/* The header as text, for a state that goes another way than through a file: free(); NULL when out
+ * of memory. And back; `from` names it in messages. */
+char *kh_state_describe(const kh_state_head *head, const kh_piece *pieces, size_t count);
+kh_status kh_state_understand(const char *text, size_t count, const char *from, kh_state_head *out,
+                              kh_error *err);
 /* The header alone. Errors: KH_E_NOT_FOUND; KH_E_FORMAT not a state, or cut off. */
 kh_status kh_state_read_head(const char *path, kh_state_head *out, kh_error *err);
 /* Merges the pieces of a file into ours, which must have the same names and sizes. Errors:

@@ -4,6 +4,7 @@
 #include "cli/images.h"
 #include "cli/inputs.h"
 #include "cli/session.h"
+#include "cli/team.h"
 
 #include "base/text.h"
 
@@ -19,7 +20,7 @@ typedef struct settings {
     const char *out, *lenses, *shard, *label_file, *from, *truth;
     size_t batch, exemplars, sample, seed, checkpoint;
     double quantile;
-    bool keep_state, dry_run, exif_rotate, gray16_scale;
+    bool keep_state, dry_run, exif_rotate, gray16_scale, resume, overwrite;
 } settings;
 
 static void defaults(void *at) {
@@ -86,6 +87,11 @@ static const kh_option atlas_options[] = {
      "Images per pass. Results do not depend on it. Default: 8."},
     {KH_OPT_SIZE, "checkpoint", 0, offsetof(settings, checkpoint), "SECONDS",
      "State goes to the disk this often. Default: 600."},
+    {KH_OPT_FLAG, "resume", 0, offsetof(settings, resume), NULL,
+     "Insist that DIR holds a run to go on with, and say what is left of it. (Without it a run that"
+     " is there is finished as well.)"},
+    {KH_OPT_FLAG, "overwrite", 0, offsetof(settings, overwrite), NULL,
+     "Begin again: remove what an earlier run left in DIR."},
     {KH_OPT_FLAG, "dry-run", 0, offsetof(settings, dry_run), NULL,
      "Say what it would take, and end."},
     DECODE_OPTIONS,
@@ -161,6 +167,8 @@ static kh_status split_from(const char *text, request *q, kh_error *err) {
 static kh_status fill_request(const settings *s, bool only_merge, size_t count, char **operands,
                               kh_session *session, request *q, kh_error *err) {
     if (!s->out) return kh_fail(err, KH_E_ARG, "--out DIR says where the run lives");
+    if (s->resume && s->overwrite)
+        return kh_fail(err, KH_E_ARG, "--resume and --overwrite exclude each other");
     q->decode = (kh_decode_options){.exif_rotate = s->exif_rotate,
                                     .gray16_scale = s->gray16_scale,
                                     .warn = kh_session_warn,
@@ -175,6 +183,7 @@ static kh_status fill_request(const settings *s, bool only_merge, size_t count, 
                                     .seed = s->seed,
                                     .checkpoint_seconds = (double)s->checkpoint,
                                     .keep_state = s->keep_state,
+                                    .overwrite = s->overwrite,
                                     .only_merge = only_merge,
                                     .decode = &q->decode,
                                     .progress = progress,
@@ -225,7 +234,8 @@ static kh_status say_estimate(kh_session *session, const kh_source *source,
     double each = 0;
     KH_TRY(kh_atlas_plan(session->ctx, session->model, source, o, &e, err));
     KH_TRY(seconds_per_image(session, o->batch, &each, err));
-    const double seconds = each * (double)e.images / (double)o->shards;
+    const size_t processes = o->team ? o->team->size : 1;
+    const double seconds = each * (double)e.images / (double)(o->shards * processes);
     if (json)
         return kh_print_json(json_pack("{s:I, s:f, s:f, s:I, s:I, s:I}", "images",
                                        (json_int_t)e.images, "gflop", e.gflop, "seconds", seconds,
@@ -275,67 +285,117 @@ static kh_status open_source(const settings *s, size_t count, char **operands,
     return kh_inputs_open(operands, count, &options, out, err);
 }
 
+/* What this process works with. */
+typedef struct work {
+    const settings *s;
+    const kh_team *team;
+    kh_session session;
+    kh_source *source;
+    request q;
+} work;
+
+/* Rank 0 says it; all hear whether that went well. */
+static kh_status report(const work *w, const kh_atlas_summary *summary, const kh_atlas_options *o,
+                        bool is_silent, kh_error *err) {
+    kh_status status = KH_OK;
+    if (w->team->rank == 0 && !is_silent) status = say_summary(summary, o, w->s->common.json, err);
+    if (!status && w->team->rank == 0 && summary->images > 0 && summary->broken == summary->images)
+        status =
+            kh_fail(err, KH_E_IO, "none of the %zu images could be read; table 'broken' says why",
+                    summary->images);
+    return kh_team_agree(w->team, status, err);
+}
+
 /* The second pass: its own run directory within the first, which must be complete. */
-static kh_status dissect(kh_session *session, const kh_source *source, const settings *s,
-                         const kh_atlas_options *first, kh_error *err) {
-    const kh_model_info *info = kh_model_get_info(session->model);
+static kh_status dissect(work *w, kh_error *err) {
+    const kh_model_info *info = kh_model_get_info(w->session.model);
     const size_t units = info->blocks * info->neurons;
-    kh_atlas_options o = *first;
+    kh_atlas_options o = w->q.options;
     kh_atlas_summary summary = {0};
     kh_label_set *set = NULL;
     char out[4096];
-    if ((size_t)snprintf(out, sizeof out, "%s/dissect", s->out) >= sizeof out)
-        return kh_fail(err, KH_E_LIMIT, "the run directory's path is too long");
     float *thresholds = calloc(units, sizeof *thresholds);
     kh_status status = thresholds ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for thresholds");
-    if (!status) status = kh_atlas_thresholds(s->out, thresholds, units, err);
-    if (!status) status = kh_label_set_open(s->truth, NULL, &set, err);
+    if ((size_t)snprintf(out, sizeof out, "%s/dissect", w->s->out) >= sizeof out)
+        status = kh_fail(err, KH_E_LIMIT, "the run directory's path is too long");
+    if (!status) status = kh_atlas_thresholds(w->s->out, thresholds, units, err);
+    if (!status) status = kh_label_set_open(w->s->truth, NULL, &set, err);
+    status = kh_team_agree(w->team, status, err);
     o.out = out;
     o.lenses = info->classes ? "dissect,masks" : "dissect";
     o.other_run_count = 0;
     o.label_set = set;
     o.thresholds = thresholds;
-    if (!status) status = kh_atlas(session->ctx, session->model, source, &o, &summary, err);
-    if (!status) status = say_summary(&summary, &o, s->common.json, err);
+    if (!status) status = kh_atlas(w->session.ctx, w->session.model, w->source, &o, &summary, err);
+    if (!status) status = report(w, &summary, &o, false, err);
     kh_label_set_close(set);
     free(thresholds);
     return status;
 }
 
+/* --resume: there must be something. */
+static kh_status say_what_is_left(const settings *s, kh_error *err) {
+    kh_atlas_status there;
+    const kh_status status = kh_atlas_look(s->out, &there, err);
+    if (status == KH_E_NOT_FOUND) return kh_error_context(err, status, "--resume");
+    KH_TRY(status);
+    if (s->common.json || there.is_complete) return KH_OK;
+    printf("resuming: %zu of %zu images are done, %zu are left\n", there.covered, there.images,
+           there.images - there.covered);
+    return KH_OK;
+}
+
+static kh_status open_all(work *w, size_t count, char **operands, kh_error *err) {
+    kh_common common = w->s->common;
+    common.quiet |= w->team->rank > 0; /* one progress line, one of every warning */
+    KH_TRY(kh_session_open(&w->session, &common, err));
+    KH_TRY(kh_session_model(&w->session, operands[0], &w->s->model, err));
+    KH_TRY(open_source(w->s, count - 1, operands + 1, &w->session, &w->source, err));
+    if (w->s->resume && w->team->rank == 0) KH_TRY(say_what_is_left(w->s, err));
+    return KH_OK;
+}
+
+static kh_status do_work(work *w, kh_error *err) {
+    const settings *s = w->s;
+    const kh_atlas_options *o = &w->q.options;
+    kh_atlas_summary summary = {0};
+    if (s->dry_run && w->team->rank > 0) return KH_OK;
+    if (s->dry_run) return say_estimate(&w->session, w->source, o, s->common.json, err);
+    KH_TRY(kh_atlas(w->session.ctx, w->session.model, w->source, o, &summary, err));
+    KH_TRY(report(w, &summary, o, s->truth && s->common.json, err));
+    return s->truth && (summary.is_complete || o->only_merge) ? dissect(w, err) : KH_OK;
+}
+
 static int run_either(const settings *s, bool only_merge, size_t count, char **operands,
                       kh_error *err) {
-    kh_session session = {0};
-    kh_source *source = NULL;
-    kh_atlas_summary summary = {0};
-    request q = {.command = {0}};
-    kh_status status = fill_request(s, only_merge, count, operands, &session, &q, err);
-    if (status) {
-        kh_text_clear(&q.command);
-        return KH_EXIT_MISUSED;
+    kh_launch launch = {.team = {.size = 1}};
+    work w = {.s = s, .team = &launch.team, .session = {.common = s->common}};
+    /* a shard is on its own, whoever started it */
+    kh_status status =
+        s->shard ? KH_OK : kh_launch_begin(&launch, kh_session_warn, &w.session, err);
+    bool is_misused = false;
+    if (only_merge && launch.team.rank > 0) { /* one process is enough */
+        kh_launch_end(&launch);
+        return KH_EXIT_DONE;
     }
-    status = kh_session_open(&session, &s->common, err);
-    if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
-    if (!status) status = open_source(s, count - 1, operands + 1, &session, &source, err);
+    if (only_merge) launch.team.size = 1;
+    if (!status) {
+        status = fill_request(s, only_merge, count, operands, &w.session, &w.q, err);
+        is_misused = status != KH_OK;
+        w.q.options.team = &launch.team;
+        if (!status) status = open_all(&w, count, operands, err);
+        status = kh_team_agree(w.team, status, err);
+    }
     const struct sigaction action = {.sa_handler = interrupt};
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
-    if (!status && s->dry_run) {
-        status = say_estimate(&session, source, &q.options, s->common.json, err);
-    } else if (!status) {
-        status = kh_atlas(session.ctx, session.model, source, &q.options, &summary, err);
-        if (!status && !(s->truth && s->common.json))
-            status = say_summary(&summary, &q.options, s->common.json, err);
-        if (!status && summary.images > 0 && summary.broken == summary.images)
-            status = kh_fail(err, KH_E_IO,
-                             "none of the %zu images could be read; table 'broken' says why",
-                             summary.images);
-        if (!status && s->truth && (summary.is_complete || only_merge))
-            status = dissect(&session, source, s, &q.options, err);
-    }
-    kh_text_clear(&q.command);
-    kh_source_free(source);
-    kh_session_close(&session);
-    return status ? KH_EXIT_FAILED : KH_EXIT_DONE;
+    if (!status) status = do_work(&w, err);
+    kh_text_clear(&w.q.command);
+    kh_source_free(w.source);
+    kh_session_close(&w.session);
+    kh_launch_end(&launch);
+    if (!status || !err->text[0]) return KH_EXIT_DONE; /* another rank says it, and exits with it */
+    return is_misused ? KH_EXIT_MISUSED : KH_EXIT_FAILED;
 }
 
 static int run_atlas(const void *from, size_t count, char **operands, kh_error *err) {
@@ -358,7 +418,8 @@ const kh_command kh_cmd_atlas = {
         " interruptions, bit for bit: keyhole status RUN --digest shows it.",
     .examples = "  keyhole atlas MODEL val/ --out run\n"
                 "  keyhole atlas MODEL val/ --out run --shard 0/4   # on each of four machines\n"
-                "  keyhole merge MODEL val/ --out run               # then once\n",
+                "  keyhole merge MODEL val/ --out run               # then once\n"
+                "  mpirun --bind-to none -n 4 keyhole atlas MODEL val/ --out run\n",
     .options = atlas_options,
     .settings_bytes = sizeof(settings),
     .defaults = defaults,

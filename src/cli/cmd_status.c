@@ -38,7 +38,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
                    ? KH_EXIT_DONE
                    : KH_EXIT_FAILED;
     if (t.is_complete) puts("complete");
-    if (t.shards)
+    if (t.shards || !t.is_complete)
         printf("%zu of %zu images in %zu shards, %zu of them could not be read\n", t.covered,
                t.images, t.shards, t.broken);
     return KH_EXIT_DONE;

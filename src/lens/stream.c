@@ -119,6 +119,11 @@ size_t kh_piece_element_bytes(kh_piece_rule rule) {
     return 0;
 }
 
+size_t kh_piece_step(const kh_piece *piece, size_t bytes) {
+    const size_t unit = piece->k ? piece->k : 1;
+    return bytes / (kh_piece_element_bytes(piece->rule) * unit) * unit;
+}
+
 void kh_piece_reset(const kh_piece *piece) {
     float *floats = piece->data;
     switch (piece->rule) {

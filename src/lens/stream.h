@@ -99,6 +99,8 @@ typedef struct kh_piece {
 } kh_piece;
 
 size_t kh_piece_element_bytes(kh_piece_rule rule);
+/* How many elements of whole lists fit into so many bytes. */
+size_t kh_piece_step(const kh_piece *piece, size_t bytes);
 /* Sets every element to the neutral one. */
 void kh_piece_reset(const kh_piece *piece);
 /* Elements [first, first + count) of another state. TOP: first and count are multiples of k.

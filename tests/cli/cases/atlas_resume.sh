@@ -1,0 +1,21 @@
+# --resume wants something to go on with; --overwrite begins again and touches nothing of the user's
+images="$DATA/golden/images"
+printf '%s\n' "$images"/rgb_4*.jpg "$images"/gray*.png "$images"/restart.jpg > list
+atlas() { keyhole atlas random:test_vit @list -q "$@" | sed 's/ (.*images.s)//; s/digest .*/digest/'; }
+keyhole atlas random:test_vit @list --out run -q --resume; echo "status $?"
+keyhole atlas random:test_vit @list --out run -q --resume --overwrite; echo "status $?"
+atlas --out run --shard 1/3
+atlas --out run --resume
+first=$(keyhole status run --digest)
+atlas --out run --resume
+atlas --out run
+# of another model only with --overwrite
+keyhole atlas random:test_vit@2 @list --out run -q 2>/dev/null; echo "status $?"
+[ "$(keyhole status run --digest)" = "$first" ] && echo "nothing was lost"
+echo mine > run/notes.txt
+echo mine > run/arrays/notes.txt
+keyhole atlas random:test_vit@2 @list --out run -q --overwrite --lenses accuracy >/dev/null; echo "status $?"
+[ "$(keyhole status run --digest)" != "$first" ] && echo "another run"
+ls run run/arrays
+atlas --out run --overwrite
+[ "$(keyhole status run --digest)" = "$first" ] && echo "the first run again"
