@@ -51,7 +51,7 @@ static kh_status store(const kh_option *option, const char *text, void *settings
         return KH_OK;
     case KH_OPT_SIZE: {
         size_t value;
-        if (!kh_parse_size(text, &value))
+        if (!kh_parse_size(text, &value) || value > INT64_MAX) /* manifests are JSON */
             return kh_fail(err, KH_E_ARG, "--%s '%s': expected a whole number, 0 or more",
                            option->name, shown);
         memcpy(at, &value, sizeof value);

@@ -267,7 +267,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     (void)count;
     const settings *s = from;
     if (is_misused(s, err)) return KH_EXIT_MISUSED;
-    bool is_wrong_topk = false;
+    bool is_wrong_topk = false, is_wrong_class = false;
     kh_session session = {0};
     kh_align_result result = {0};
     size_t *wanted = NULL, wanted_count = 0;
@@ -276,9 +276,11 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_require_classes(session.model, err);
     if (!status) status = rank_options(s, &session, &result.options, err);
     if (!status) is_wrong_topk = is_topk_too_large(&session, &result.options, &status, err);
-    if (!status && s->classes)
+    if (!status && s->classes) {
         status =
             kh_class_list(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);
+        is_wrong_class = status == KH_E_NOT_FOUND || status == KH_E_ARG;
+    }
     if (!status && s->out) status = kh_outdir_check(s->out, s->overwrite, err);
     if (!status) status = compute(&session, s, &result, err);
     if (!status && s->out) {
@@ -291,7 +293,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     kh_free(wanted);
     result_clear(&result);
     kh_session_close(&session);
-    if (is_wrong_topk) return KH_EXIT_MISUSED;
+    if (is_wrong_topk || is_wrong_class) return KH_EXIT_MISUSED;
     return status ? KH_EXIT_FAILED : KH_EXIT_DONE;
 }
 

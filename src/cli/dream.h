@@ -137,6 +137,7 @@ typedef struct kh_dream_curve {
     char name[80];
     double share[KH_DREAM_MARKS], low[KH_DREAM_MARKS], high[KH_DREAM_MARKS];
     bool has_band;
+    bool is_view; /* the same pictures as the first curve's, shown otherwise */
 } kh_dream_curve;
 kh_status kh_dream_evaluation_figure(const kh_dream_run *run, const kh_dream_curve *curves,
                                      size_t count, kh_error *err);

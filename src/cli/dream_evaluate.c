@@ -161,6 +161,7 @@ static void add_curve(study *s, size_t pick, size_t kind, bool has_band, const c
     kh_dream_curve *c = &s->curves[s->curve_count++];
     (void)snprintf(c->name, sizeof c->name, "%s", name);
     c->has_band = has_band;
+    c->is_view = kind > 0;
     for (size_t m = 0; m < s->run->mark_count; m++) {
         const tally *t = tally_at(s, pick, m, kind);
         c->share[m] = share(t, t->top1);
@@ -168,9 +169,13 @@ static void add_curve(study *s, size_t pick, size_t kind, bool has_band, const c
     }
 }
 
+static bool is_self(const study *s) {
+    return strcmp(s->who, "self") == 0;
+}
+
 static void add_curves(study *s) {
     char name[80];
-    if (strcmp(s->who, "self") != 0) {
+    if (!is_self(s)) {
         (void)snprintf(name, sizeof name, "judge %s, squash", s->who);
         add_curve(s, 0, 0, false, name);
         return;
@@ -201,7 +206,7 @@ static kh_status judge_all(study *s, const kh_model *model, kh_error *err) {
         for (size_t m = 0; m < run->mark_count; m++) {
             for (size_t k = 0; k < KINDS; k++)
                 write_summary(s, p, m, k);
-            if (!run->options->common.json) print_row(s, p, m);
+            if (!run->options->common.json && (p == 0 || is_self(s))) print_row(s, p, m);
         }
     if (has_some) add_curves(s);
     kh_dream_judge_free(s->judge);

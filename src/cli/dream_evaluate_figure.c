@@ -25,7 +25,7 @@ static kh_status add_recognition(const kh_dream_run *run, const kh_dream_curve *
                                     .high = curves[i].has_band ? curves[i].high : NULL,
                                     .band_name = curves[i].has_band ? "95 % interval" : NULL,
                                     .count = run->mark_count,
-                                    .kind = KH_LINE_POINTS};
+                                    .kind = curves[i].is_view ? KH_LINE_DASHED : KH_LINE_POINTS};
     lines[count] = (kh_figure_line){.name = "ceiling: distinct neurons / classes",
                                     .x = x,
                                     .y = top,

@@ -142,6 +142,22 @@ static void describe(const kh_dream_run *run, size_t pick, size_t step, char tit
                    set);
 }
 
+/* A little wider than high, at most ten, a dream's images in one row, few cells left empty. */
+static size_t columns_for(size_t count, size_t images) {
+    const size_t wide = (size_t)ceil(sqrt((double)count * 1.4));
+    const size_t most = wide + 1 < 10 ? wide + 1 : 10, least = wide > 3 ? wide - 2 : 1;
+    size_t best = most, fewest = SIZE_MAX;
+    for (size_t columns = most; columns >= least; columns--) {
+        const size_t empty = (columns - count % columns) % columns;
+        if (images <= most && columns % images != 0) continue;
+        if (empty < fewest) {
+            best = columns;
+            fewest = empty;
+        }
+    }
+    return best;
+}
+
 static kh_status draw_sheet(const kh_dream_run *run, size_t pick, size_t page, size_t step,
                             sheet *s, kh_error *err) {
     char title[160], subtitle[640], footnote[640], stem[64];
@@ -153,10 +169,7 @@ static kh_status draw_sheet(const kh_dream_run *run, size_t pick, size_t page, s
     const kh_figure_options head = {.title = title, .subtitle = subtitle, .footnote = footnote};
     kh_figure *figure;
     KH_TRY(kh_figure_create(&head, &figure, err));
-    size_t columns = (size_t)ceil(sqrt((double)s->count * 1.4));
-    if (columns > 10) columns = 10;
-    if (run->objective.images <= columns) /* a dream's images stay in one row */
-        columns -= columns % run->objective.images;
+    const size_t columns = columns_for(s->count, run->objective.images);
     const kh_figure_grid grid = {.panels = s->panels,
                                  .rows = (s->count + columns - 1) / columns,
                                  .columns = columns,

@@ -86,8 +86,6 @@ static kh_status plan_settings(kh_dream_run *run, kh_error *err) {
     kh_dream_settings *s = &run->settings;
     if (o->steps > 10000000)
         return kh_fail(err, KH_E_ARG, "--steps %zu: at most 10000000", o->steps);
-    if (o->seed > INT64_MAX)
-        return kh_fail(err, KH_E_ARG, "--seed %zu: at most %lld", o->seed, (long long)INT64_MAX);
     if (o->size > 4096) return kh_fail(err, KH_E_ARG, "--size %zu: at most 4096", o->size);
     s->seed = o->seed;
     if (o->steps) s->steps = o->steps;
