@@ -58,6 +58,7 @@ typedef struct kh_atlas_options {
      * the same images (kh_atlas_thresholds). Borrowed; NULL: none. */
     const kh_label_set *label_set;
     const float *thresholds;
+    const float *rotated; /* thresholds of rotated units of that run (kh_atlas_rotated), or NULL */
     const kh_decode_options *decode;
     kh_progress_fn progress; /* "images"; false stops, and the run can be resumed */
     void *progress_user;
@@ -93,6 +94,10 @@ KH_API kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *s
 /* arrays/thresholds.npy of a complete run: out [count], count = blocks * neurons. Errors:
  * KH_E_NOT_FOUND the run is not complete; KH_E_SHAPE another model's. */
 KH_API kh_status kh_atlas_thresholds(const char *run, float *out, size_t count, kh_error *err);
+/* arrays/rotated_thresholds.npy, or *out NULL when the run was made without the lens "rotated".
+ * Free with free(). Errors: KH_E_SHAPE another model's; KH_E_FORMAT; KH_E_IO; KH_E_MEMORY. */
+KH_API kh_status kh_atlas_rotated(const char *run, const kh_model_info *info, float **out,
+                                  kh_error *err);
 
 /* What it will take. */
 typedef struct kh_atlas_estimate {

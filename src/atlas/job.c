@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/text.h"
 #include "io/sha256.h"
+#include "lens/rotation.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -103,6 +104,10 @@ static kh_status pixel_truth(const kh_atlas_job *job, char labels[65], char thre
     const bool ok = sha &&
                     kh_sha256_add(sha, job->options->thresholds,
                                   job->info->blocks * job->info->neurons * sizeof(float)) &&
+                    (!job->options->rotated ||
+                     kh_sha256_add(sha, job->options->rotated,
+                                   job->info->blocks * kh_rotation_units(job->info) *
+                                       sizeof(float))) &&
                     kh_sha256_finish(sha, thresholds);
     kh_sha256_free(sha);
     return ok ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a digest");
@@ -197,6 +202,7 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
                                  .quantile = options->quantile,
                                  .label_set = options->label_set,
                                  .thresholds = options->thresholds,
+                                 .rotated = options->rotated,
                                  .warn = options->warn,
                                  .warn_user = options->warn_user,
                                  .kinds = job->kinds,

@@ -314,11 +314,12 @@ static kh_status dissect(work *w, kh_error *err) {
     kh_atlas_summary summary = {0};
     kh_label_set *set = NULL;
     char out[4096];
-    float *thresholds = calloc(units, sizeof *thresholds);
+    float *rotated = NULL, *thresholds = calloc(units, sizeof *thresholds);
     kh_status status = thresholds ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for thresholds");
     if ((size_t)snprintf(out, sizeof out, "%s/dissect", w->s->out) >= sizeof out)
         status = kh_fail(err, KH_E_LIMIT, "the run directory's path is too long");
     if (!status) status = kh_atlas_thresholds(w->s->out, thresholds, units, err);
+    if (!status) status = kh_atlas_rotated(w->s->out, info, &rotated, err);
     if (!status) status = kh_label_set_open(w->s->truth, NULL, &set, err);
     status = kh_team_agree(w->team, status, err);
     o.out = out;
@@ -326,9 +327,11 @@ static kh_status dissect(work *w, kh_error *err) {
     o.other_run_count = 0;
     o.label_set = set;
     o.thresholds = thresholds;
+    o.rotated = rotated;
     if (!status) status = kh_atlas(w->session.ctx, w->session.model, w->source, &o, &summary, err);
     if (!status) status = report(w, &summary, &o, false, err);
     kh_label_set_close(set);
+    free(rotated);
     free(thresholds);
     return status;
 }

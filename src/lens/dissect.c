@@ -143,6 +143,14 @@ static void write_category(const kh_dissect_view *v, size_t unit, size_t categor
     out->row(out->user);
 }
 
+/* of [categories]: the one with the largest IoU, the last of equals; SIZE_MAX: none. */
+static size_t best_category(const kh_dissect_view *v, const best *of) {
+    size_t category = SIZE_MAX;
+    for (size_t c = 0; c < v->categories; c++)
+        if (of[c].label && (category == SIZE_MAX || of[c].iou >= of[category].iou)) category = c;
+    return category;
+}
+
 /* all [units, categories]; a neuron's label is that of its best category, the last of equals. */
 static void write_units(const kh_dissect_view *v, const best *all, size_t *chosen,
                         const kh_lens_out *out) {
@@ -151,12 +159,7 @@ static void write_units(const kh_dissect_view *v, const best *all, size_t *chose
     out->table(out->user, "dissection",
                "block:i neuron:i threshold:r category:t label:i name:t iou:r is_detector:i");
     for (size_t u = 0; u < v->setup->units; u++) {
-        size_t category = SIZE_MAX;
-        for (size_t c = 0; c < v->categories; c++)
-            if (all[u * v->categories + c].label &&
-                (category == SIZE_MAX ||
-                 all[u * v->categories + c].iou >= all[u * v->categories + category].iou))
-                category = c;
+        const size_t category = best_category(v, all + u * v->categories);
         const best b = category == SIZE_MAX ? (best){0, 0} : all[u * v->categories + category];
         const bool is_detector = b.label && b.iou >= DETECTOR_IOU;
         chosen[u] = is_detector ? b.label : 0;
@@ -172,29 +175,82 @@ static void write_units(const kh_dissect_view *v, const best *all, size_t *chose
     }
 }
 
+typedef struct tally {
+    size_t detectors, labels;
+} tally;
+
+/* Detectors of a category among the units of a block, by chosen [width], and their labels. */
+static tally count_detectors(const kh_dissect_view *v, const size_t *chosen, size_t width,
+                             size_t category) {
+    tally t = {0, 0};
+    for (size_t n = 0; n < width; n++) {
+        const size_t label = chosen[n];
+        if (!label || kh_label_set_label(v->setup->label_set, label).category != category) continue;
+        t.detectors++;
+        bool is_new = true;
+        for (size_t o = 0; o < n && is_new; o++)
+            is_new = chosen[o] != label;
+        t.labels += is_new;
+    }
+    return t;
+}
+
 static void write_detectors(const kh_dissect_view *v, const size_t *chosen,
                             const kh_lens_out *out) {
-    const kh_label_set *set = v->setup->label_set;
     const size_t neurons = v->setup->info->neurons;
     out->table(out->user, "detectors", "block:i category:t detectors:i labels:i");
     for (size_t b = 0; b < v->setup->info->blocks; b++)
         for (size_t c = 0; c < v->categories; c++) {
-            size_t detectors = 0, unique = 0;
-            for (size_t n = 0; n < neurons; n++) {
-                const size_t label = chosen[b * neurons + n];
-                if (!label || kh_label_set_label(set, label).category != c) continue;
-                detectors++;
-                bool is_new = true;
-                for (size_t o = 0; o < n && is_new; o++)
-                    is_new = chosen[b * neurons + o] != label;
-                unique += is_new;
-            }
+            const tally t = count_detectors(v, chosen + b * neurons, neurons, c);
             out->integer(out->user, (int64_t)b);
-            out->text(out->user, kh_label_set_category(set, c));
-            out->integer(out->user, (int64_t)detectors);
-            out->integer(out->user, (int64_t)unique);
+            out->text(out->user, kh_label_set_category(v->setup->label_set, c));
+            out->integer(out->user, (int64_t)t.detectors);
+            out->integer(out->user, (int64_t)t.labels);
             out->row(out->user);
         }
+}
+
+/* Neurons beside rotated units, block by block. */
+static kh_status write_rotation(const kh_dissect_view *v, const size_t *chosen,
+                                const kh_lens_out *out, kh_error *err) {
+    const size_t each = v->rotated_units, neurons = v->setup->info->neurons;
+    const size_t units = v->setup->info->blocks * each;
+    kh_dissect_view turned = *v;
+    turned.intersect = v->rotated_intersect;
+    turned.active = v->rotated_active;
+    if (each == 0) return KH_OK;
+    size_t *found = kh_calloc(units, sizeof *found);
+    best *of = kh_calloc(v->categories, sizeof *of);
+    kh_status status =
+        found && of ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for the table of rotated units");
+    for (size_t u = 0; u < units && !status; u++) {
+        for (size_t c = 0; c < v->categories; c++)
+            of[c] = best_of(&turned, u, c);
+        const size_t category = best_category(v, of);
+        if (category != SIZE_MAX && of[category].iou >= DETECTOR_IOU) found[u] = of[category].label;
+    }
+    if (!status)
+        out->table(out->user, "rotation",
+                   "block:i category:t units:i detectors:i labels:i share:r rotated_units:i "
+                   "rotated_detectors:i rotated_labels:i rotated_share:r");
+    for (size_t i = 0; i < v->setup->info->blocks * v->categories && !status; i++) {
+        const size_t b = i / v->categories, c = i % v->categories;
+        const tally t[2] = {count_detectors(v, chosen + b * neurons, neurons, c),
+                            count_detectors(v, found + b * each, each, c)};
+        const size_t width[2] = {neurons, each};
+        out->integer(out->user, (int64_t)b);
+        out->text(out->user, kh_label_set_category(v->setup->label_set, c));
+        for (size_t k = 0; k < 2; k++) {
+            out->integer(out->user, (int64_t)width[k]);
+            out->integer(out->user, (int64_t)t[k].detectors);
+            out->integer(out->user, (int64_t)t[k].labels);
+            out->real(out->user, (double)t[k].detectors / (double)width[k]);
+        }
+        out->row(out->user);
+    }
+    kh_free(of);
+    kh_free(found);
+    return status;
 }
 
 static void write_regions(const kh_dissect_view *v, const kh_lens_out *out) {
@@ -256,6 +312,7 @@ kh_status kh_dissect_write(const kh_dissect_view *v, const kh_lens_out *out, kh_
         write_units(v, all, chosen, out);
         write_detectors(v, chosen, out);
         write_regions(v, out);
+        status = write_rotation(v, chosen, out, err);
     }
     kh_free(chosen);
     kh_free(all);

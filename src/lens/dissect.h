@@ -44,9 +44,12 @@ typedef struct kh_dissect_view {
     uint64_t images;
     const uint64_t *intersect, *active, *truth, *tokens;
     const int64_t *fire;
+    size_t rotated_units; /* of a block; 0: no baseline */
+    const uint64_t *rotated_intersect, *rotated_active;
 } kh_dissect_view;
 
-/* Tables "dissection", "dissection_categories", "detectors", "labels", "regions". */
+/* Tables "dissection", "dissection_categories", "detectors", "labels", "regions" and, with a
+ * baseline, "rotation". */
 kh_status kh_dissect_write(const kh_dissect_view *view, const kh_lens_out *out, kh_error *err);
 
 /* |A and B| / |A or B| */

@@ -61,6 +61,7 @@ typedef struct kh_lens_setup {
     double quantile;               /* of the dissection threshold */
     const kh_label_set *label_set; /* NULL: no pixel truth */
     const float *thresholds;       /* [units] of an earlier run, or NULL */
+    const float *rotated;          /* [blocks, kh_rotation_units] of that run, or NULL */
     kh_warn_fn warn;
     void *warn_user;
     /* the lenses of the run, so that one can read another's state when it finishes */
@@ -144,8 +145,8 @@ static inline size_t kh_ranking_unit(const kh_ranking *r, size_t block, size_t r
     return (size_t)r->block_index[(block * r->k + rank) * r->classes + c];
 }
 
-extern const kh_lens_kind kh_kind_images, kh_kind_accuracy, kh_kind_units, kh_kind_class_mean,
-    kh_kind_distance, kh_kind_exemplars, kh_kind_channels, kh_kind_selectivity, kh_kind_attribution,
-    kh_kind_audit, kh_kind_identify, kh_kind_dissect, kh_kind_masks;
+extern const kh_lens_kind kh_kind_images, kh_kind_accuracy, kh_kind_units, kh_kind_rotated,
+    kh_kind_class_mean, kh_kind_distance, kh_kind_exemplars, kh_kind_channels, kh_kind_selectivity,
+    kh_kind_attribution, kh_kind_audit, kh_kind_identify, kh_kind_dissect, kh_kind_masks;
 
 #endif

@@ -3,6 +3,7 @@
  * "units". */
 #include "lens/dissect.h"
 #include "lens/lens.h"
+#include "lens/rotation.h"
 #include "lens/subject.h"
 
 #include "base/alloc.h"
@@ -22,10 +23,13 @@ typedef struct state {
     uint64_t *seen;      /* [1] images with label maps */
     int64_t *fire;       /* [units, KH_REGIONS] sums of coefficients */
     uint64_t *tokens;    /* [KH_REGIONS] */
-    uint16_t *maps;      /* [max_batch, categories, pixels] of the batch at hand */
-    bool *has;           /* [max_batch, categories] */
-    uint8_t *region;     /* [max_batch, patches] */
-    size_t room;         /* images the three have room for */
+    kh_rotation rotation;                         /* units 0: no baseline */
+    uint64_t *rotated_intersect, *rotated_active; /* as above, of [blocks, rotation.units] */
+    float *turned;   /* [blocks, patches, rotation.units] of the image at hand */
+    uint16_t *maps;  /* [max_batch, categories, pixels] of the batch at hand */
+    bool *has;       /* [max_batch, categories] */
+    uint8_t *region; /* [max_batch, patches] */
+    size_t room;     /* images the three have room for */
 } state;
 
 static void free_state(void *at) {
@@ -33,8 +37,10 @@ static void free_state(void *at) {
     if (!s) return;
     kh_dissect_plan_clear(&s->plan);
     kh_subject_maps_clear(&s->subjects);
-    void *const all[] = {s->intersect, s->active, s->truth, s->seen,  s->fire,
-                         s->tokens,    s->maps,   s->has,   s->region};
+    kh_rotation_clear(&s->rotation);
+    void *const all[] = {s->intersect,      s->active, s->truth, s->seen,   s->fire,
+                         s->tokens,         s->maps,   s->has,   s->region, s->rotated_intersect,
+                         s->rotated_active, s->turned};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         kh_free(all[i]);
     kh_free(s);
@@ -43,6 +49,18 @@ static void free_state(void *at) {
 static const char *refuses(const kh_lens_setup *setup) {
     if (!setup->label_set) return "no label maps are given";
     return setup->thresholds ? NULL : "it needs the thresholds of a complete run";
+}
+
+static kh_status create_baseline(state *s, kh_error *err) {
+    const kh_lens_setup *setup = s->setup;
+    const size_t each = kh_rotation_units(setup->info), units = setup->info->blocks * each;
+    if (!setup->rotated) return KH_OK;
+    s->rotated_intersect = kh_calloc(units * (s->labels + 1), sizeof *s->rotated_intersect);
+    s->rotated_active = kh_calloc(units * s->categories, sizeof *s->rotated_active);
+    s->turned = kh_alloc_floats(units * setup->patches);
+    if (!s->rotated_intersect || !s->rotated_active || !s->turned)
+        return kh_fail(err, KH_E_MEMORY, "no memory to dissect %zu rotated units", units);
+    return kh_rotation_init(&s->rotation, setup->info, setup->seed, err);
 }
 
 static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
@@ -66,6 +84,7 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
         status = kh_fail(err, KH_E_MEMORY, "no memory to dissect %zu neurons", setup->units);
     if (!status) status = kh_dissect_plan_init(&s->plan, setup->info, err);
     if (!status) status = kh_subject_maps_init(&s->subjects, setup, err);
+    if (!status) status = create_baseline(s, err);
     if (status)
         free_state(s);
     else
@@ -82,7 +101,13 @@ static size_t pieces(void *at, kh_piece *p) {
     p[3] = (kh_piece){"dissect.seen", KH_PIECE_SUM_U64, s->seen, 1, 0};
     p[4] = (kh_piece){"dissect.fire", KH_PIECE_SUM_I64, s->fire, u * KH_REGIONS, 0};
     p[5] = (kh_piece){"dissect.tokens", KH_PIECE_SUM_U64, s->tokens, KH_REGIONS, 0};
-    return 6;
+    if (!s->rotation.units) return 6;
+    const size_t r = s->rotation.blocks * s->rotation.units;
+    p[6] = (kh_piece){"dissect.rotated_intersect", KH_PIECE_SUM_U64, s->rotated_intersect,
+                      r * (s->labels + 1), 0};
+    p[7] = (kh_piece){"dissect.rotated_active", KH_PIECE_SUM_U64, s->rotated_active,
+                      r * s->categories, 0};
+    return 8;
 }
 
 /* ---- label maps of a batch ----------------------------------------------------------------- */
@@ -161,8 +186,36 @@ static void see_unit(state *s, const kh_lens_batch *batch, size_t i, size_t bloc
                      s->active + unit * s->categories);
 }
 
+/* The rotated units of a block, all by one thread. */
+static void see_rotated(state *s, const kh_lens_batch *batch, size_t i, size_t block) {
+    const kh_model_info *info = s->setup->info;
+    const size_t patches = s->setup->patches, each = s->rotation.units;
+    const float *rows =
+        batch->site[KH_SITE_POST][block] + (i * info->tokens + info->prefix_tokens) * info->neurons;
+    float *turned = s->turned + block * patches * each, map[KH_DISSECT_PATCHES];
+    const kh_dissect_image image = {.maps = s->maps + i * s->categories * s->pixels,
+                                    .has = s->has + i * s->categories,
+                                    .categories = s->categories};
+    kh_rotation_apply(&s->rotation, block, rows, patches, turned);
+    for (size_t r = 0; r < each; r++) {
+        const size_t unit = block * each + r;
+        for (size_t t = 0; t < patches; t++)
+            map[t] = turned[t * each + r];
+        kh_dissect_count(&s->plan, map, s->setup->rotated[unit], &image,
+                         s->rotated_intersect + unit * (s->labels + 1),
+                         s->rotated_active + unit * s->categories);
+    }
+}
+
 static void see_chunk(void *arg, size_t task, size_t worker) {
     const job *j = arg;
+    const size_t plain = j->s->setup->info->blocks * j->chunks;
+    if (task >= plain) {
+        for (size_t i = 0; i < j->batch->count; i++)
+            if (j->s->subjects.map_of[j->batch->ids[i]] != SIZE_MAX)
+                see_rotated(j->s, j->batch, i, task - plain);
+        return;
+    }
     const size_t neurons = j->s->setup->info->neurons;
     const size_t block = task / j->chunks, first = task % j->chunks * CHUNK;
     const size_t end = first + CHUNK < neurons ? first + CHUNK : neurons;
@@ -181,7 +234,8 @@ static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     for (size_t i = 0; i < batch->count; i++)
         KH_TRY(read_maps(s, batch, i, err));
     job j = {.s = s, .batch = batch, .chunks = (info->neurons + CHUNK - 1) / CHUNK};
-    kh_pool_run(kh_ctx_pool(s->setup->ctx), info->blocks * j.chunks, see_chunk, &j);
+    const size_t tasks = info->blocks * (j.chunks + (s->rotation.units > 0));
+    kh_pool_run(kh_ctx_pool(s->setup->ctx), tasks, see_chunk, &j);
     return KH_OK;
 }
 
@@ -195,7 +249,10 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
                                   .active = s->active,
                                   .truth = s->truth,
                                   .fire = s->fire,
-                                  .tokens = s->tokens};
+                                  .tokens = s->tokens,
+                                  .rotated_units = s->rotation.units,
+                                  .rotated_intersect = s->rotated_intersect,
+                                  .rotated_active = s->rotated_active};
     return kh_dissect_write(&view, out, err);
 }
 

@@ -228,6 +228,9 @@ static void a_dissection_is_as_indifferent_as_its_run(void **state) {
     float *thresholds = calloc(info->blocks * info->neurons, sizeof *thresholds);
     kh_assert_ok(kh_atlas_thresholds(out, thresholds, info->blocks * info->neurons, &err));
     kh_assert_fails(kh_atlas_thresholds(out, thresholds, 7, &err), KH_E_SHAPE, "7 neurons");
+    float *rotated;
+    kh_assert_ok(kh_atlas_rotated(out, info, &rotated, &err));
+    assert_non_null(rotated);
     atlas_world_close(&w);
     for (size_t i = 0; i < 3; i++) {
         atlas_world_open(&w, MODEL, set_folder, 1 + i);
@@ -235,6 +238,7 @@ static void a_dissection_is_as_indifferent_as_its_run(void **state) {
         options.lenses = "dissect";
         options.label_set = set;
         options.thresholds = thresholds;
+        options.rotated = rotated;
         options.batch = 1 + 6 * i;
         options.shards = i == 1 ? 2 : 1;
         options.shard = options.shards - 1;
@@ -245,6 +249,7 @@ static void a_dissection_is_as_indifferent_as_its_run(void **state) {
         if (i) assert_string_equal(digest, first);
         atlas_world_close(&w);
     }
+    free(rotated);
     free(thresholds);
     kh_label_set_close(set);
 }
@@ -287,7 +292,8 @@ static void disk_and_state_are_as_estimated(void **state) {
                                         "arrays/class_mean.npy",
                                         "arrays/attribution_mean.npy",
                                         "arrays/channel_thresholds.npy",
-                                        "arrays/channel_thresholds_99.npy"};
+                                        "arrays/channel_thresholds_99.npy",
+                                        "arrays/rotated_thresholds.npy"};
     atlas_world w;
     kh_error err = {0};
     kh_atlas_estimate estimate;

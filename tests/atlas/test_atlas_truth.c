@@ -4,6 +4,7 @@
 #include "keyhole.h"
 
 enum { BLOCKS = 2, NEURONS = 96, UNITS = BLOCKS * NEURONS, LABELS = 7, CATEGORIES = 2 };
+enum { ROTATED = NEURONS / 8 }; /* directions of a block */
 
 /* Of 24 images of 1024 pixels, one or two may lie within rounding of a threshold. */
 #define PIXELS 2
@@ -50,6 +51,10 @@ static int make_run(void **state) {
     options.lenses = "dissect,masks";
     options.label_set = set;
     options.thresholds = thresholds;
+    float rotated[BLOCKS * ROTATED]; /* block 0 is above everywhere, block 1 nowhere */
+    for (size_t i = 0; i < BLOCKS * ROTATED; i++)
+        rotated[i] = i < ROTATED ? -1e30f : 1e30f;
+    options.rotated = rotated;
     kh_assert_ok(kh_atlas(ctx, model, source, &options, NULL, &err));
     (void)snprintf(database, sizeof database, "%s/run.sqlite", options.out);
     kh_source_free(source);
@@ -87,6 +92,41 @@ static void every_label_map_is_counted(void **state) {
     for (size_t l = 0; l < LABELS; l++)
         assert_near(number((int64_t)l + 1, "SELECT pixels FROM labels WHERE label = ?1"), truth[l],
                     0, "pixels", l);
+}
+
+static void rotated_units_are_counted_as_neurons_are(void **state) {
+    (void)state;
+    const double *truth = expect("dissect_truth", LABELS);
+    double best = 0;
+    size_t label = 0;
+    for (size_t l = 0; l < LABELS; l++) { /* colours are annotated on 19 of the 24 images */
+        const double iou = truth[l] / (1024.0 * (l < 4 ? 24 : 19));
+        if (iou >= best) {
+            best = iou;
+            label = l;
+        }
+    }
+    assert_true(best >= 0.04);
+    const double here = label < 4 ? 0 : 1;
+    static const char row[] = "FROM rotation WHERE block = ?1 AND category = ";
+    char query[200];
+    for (int c = 0; c < 2; c++)
+        for (int64_t b = 0; b < BLOCKS; b++) {
+            const double all = c == (int)here && b == 0 ? ROTATED : 0;
+            const char *name = c ? "'color'" : "'object'";
+            (void)snprintf(query, sizeof query, "SELECT rotated_detectors %s%s", row, name);
+            assert_near(number(b, query), all, 0, "rotated detectors", (size_t)b);
+            (void)snprintf(query, sizeof query, "SELECT rotated_labels %s%s", row, name);
+            assert_near(number(b, query), all > 0, 0, "rotated labels", (size_t)b);
+            (void)snprintf(query, sizeof query, "SELECT rotated_share * rotated_units %s%s", row,
+                           name);
+            assert_near(number(b, query), all, 1e-12, "rotated share", (size_t)b);
+            (void)snprintf(query, sizeof query,
+                           "SELECT detectors - (SELECT detectors FROM detectors WHERE block = ?1 "
+                           "AND category = %s) %s%s",
+                           name, row, name);
+            assert_near(number(b, query), 0, 0, "detectors", (size_t)b);
+        }
 }
 
 static void every_neuron_gets_its_label(void **state) {
@@ -163,6 +203,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_label_map_is_counted),
         cmocka_unit_test(every_neuron_gets_its_label),
+        cmocka_unit_test(rotated_units_are_counted_as_neurons_are),
         cmocka_unit_test(regions_are_means_over_their_patches),
         cmocka_unit_test(masks_meet_the_object_as_often_as_in_numpy),
     };
