@@ -193,6 +193,12 @@ typedef struct kh_pass_spec {
      * want_gradient: one seed, "logits". */
     const char *const *seed_sites;
     size_t seed_count;
+    /* Empty: seeds may be anything at every token. Else the caller promises that every seed in the
+     * last block the pass reaches is zero at all other tokens; rows behind attention that no tap
+     * wants either are then left out of that block, forwards and backwards, bit for bit the same.
+     */
+    const size_t *seed_tokens;
+    size_t seed_token_count;
     /* Resume: start behind blocks 0..start_block-1 with residual rows given to kh_pass_run_from. */
     size_t start_block;
 } kh_pass_spec;

@@ -48,13 +48,14 @@ float *kh_alloc_floats(size_t count) {
 
 float *kh_alloc_floats_large(size_t count) {
     enum { LARGE_PAGE = 2 << 20, WORTH_IT = 3 << 19 };
-    size_t bytes;
+    size_t bytes, rounded;
     if (!kh_mul(count, sizeof(float), &bytes) || bytes < WORTH_IT) return kh_alloc_floats(count);
-    if (!kh_add(bytes, LARGE_PAGE - 1, &bytes) || !may_allocate()) return NULL;
-    bytes = bytes / LARGE_PAGE * LARGE_PAGE;
-    float *memory = aligned_alloc(LARGE_PAGE, bytes);
+    if (!kh_add(bytes, LARGE_PAGE - WORTH_IT, &rounded) || !may_allocate()) return NULL;
+    const size_t paged = rounded / LARGE_PAGE * LARGE_PAGE; /* what lies on large pages */
+    void *memory = NULL;
+    if (posix_memalign(&memory, LARGE_PAGE, paged > bytes ? paged : bytes) != 0) return NULL;
 #ifdef MADV_HUGEPAGE
-    if (memory) (void)madvise(memory, bytes, MADV_HUGEPAGE); /* advice: failing costs only speed */
+    (void)madvise(memory, paged, MADV_HUGEPAGE); /* advice: failing costs only speed */
 #endif
     return memory;
 }

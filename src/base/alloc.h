@@ -15,8 +15,8 @@ void *kh_realloc(void *old, size_t count, size_t size);
 float *kh_alloc_floats(size_t count);
 
 /* The same for memory that is streamed through: where the system has large pages it is asked for
- * them (every 4 KiB page of a big matrix costs a walk through the page tables), and pieces from 1.5
- * MiB on are rounded up to whole 2 MiB. */
+ * them (every 4 KiB page of a big matrix costs a walk through the page tables). Less than 1.5 MiB
+ * behind the last whole 2 MiB stays on small pages: rounded up, a model would take a fifth more. */
 float *kh_alloc_floats_large(size_t count);
 
 char *kh_strdup(const char *text);

@@ -82,6 +82,9 @@ typedef struct kh_attention_args {
     float *z;         /* [images, tokens, heads * head_dim] */
     float *scores;    /* NULL, or [images, heads, tokens, tokens]: scaled, before softmax */
     float *pattern;   /* NULL, or [images, heads, tokens, tokens]: after softmax */
+    /* queries not 0: only z's rows first_query.. of each image are computed and written; scores and
+     * pattern must be NULL then */
+    size_t first_query, queries;
 } kh_attention_args;
 
 typedef struct kh_attention_backward_args {
@@ -90,6 +93,9 @@ typedef struct kh_attention_backward_args {
     float scale;
     const float *dz; /* [images, tokens, heads * head_dim] */
     float *dqkv;     /* [images, tokens, 3 * heads * head_dim] */
+    /* queries not 0: only dz's rows first_query.. of each image are read, the others count as 0; of
+     * the q part of dqkv only the same rows are written */
+    size_t first_query, queries;
 } kh_attention_backward_args;
 
 /* dx[r, i] = add[r, i] + sum_o (dy[r, o] * gamma[o]) * W[first_out + o, i], then
@@ -106,6 +112,20 @@ typedef struct kh_linear_backward_args {
     const float *add;       /* NULL, or [rows, ins] dense; may be dx itself */
     float *dx;              /* [rows, ins] dense */
 } kh_linear_backward_args;
+
+/* dx = add + fc1ᵀ( act'(pre) * fc2ᵀ(dy * gamma) ): back through an MLP that is not gated, a few
+ * rows at a time so that the hidden units' gradient stays in cache. Bit for bit equal to
+ * linear_backward through fc2 and then fc1. Both weights must be packed with `backward`. */
+typedef struct kh_mlp_backward_args {
+    size_t rows;
+    const float *dy;    /* [rows, dim] */
+    const float *gamma; /* NULL: 1 */
+    const kh_weight *fc1, *fc2;
+    kh_activation act;
+    const float *pre; /* [rows, neurons] fc1's outputs */
+    const float *add; /* NULL, or [rows, dim]; may be dx itself */
+    float *dx;        /* [rows, dim]; may be dy */
+} kh_mlp_backward_args;
 
 typedef struct kh_backend {
     const char *name;
@@ -133,6 +153,7 @@ typedef struct kh_backend {
     void (*linear)(kh_ctx *ctx, const kh_linear_args *args);
     void (*linear_backward)(kh_ctx *ctx, const kh_linear_backward_args *args);
     void (*mlp)(kh_ctx *ctx, const kh_mlp_args *args);
+    void (*mlp_backward)(kh_ctx *ctx, const kh_mlp_backward_args *args);
     /* Reserves scratch for both attention ops up to these sizes; false when out of memory. At least
      * 1024 tokens of 128 are reserved from the start. Larger ones that were not reserved here are
      * reserved at the first call; if memory fails then, the output is NaN. */

@@ -98,7 +98,9 @@ static kh_status make_pass(kh_dreamer *d, kh_wants *wants, size_t views, kh_erro
                                .want_logits = w->has_logits,
                                .want_gradient = true,
                                .seed_sites = w->seeds,
-                               .seed_count = w->seed_count};
+                               .seed_count = w->seed_count,
+                               .seed_tokens = w->only_class ? &kh_wants_class_token : NULL,
+                               .seed_token_count = w->only_class ? 1 : 0};
     KH_TRY(kh_pass_create(d->ctx, d->model, &spec, &d->pass, err));
     d->inputs = kh_alloc_floats(views * pixels);
     d->gradient = kh_alloc_floats(views * pixels);

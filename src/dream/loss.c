@@ -99,7 +99,8 @@ static void neuron_view(const kh_loss_batch *b, kh_dream *d, const kh_dream_term
     const kh_wants_block *at = &b->wants->blocks[t->block];
     const size_t width = at->has_dense ? info->neurons : at->count;
     const size_t unit = at->has_dense ? t->index : at->at[t->index];
-    const float *pre = kh_pass_tap(b->pass, at->tap_pre) + view * info->tokens * width;
+    const size_t tapped = b->wants->only_class ? 1 : info->tokens;
+    const float *pre = kh_pass_tap(b->pass, at->tap_pre) + view * tapped * width;
     const range tokens = tokens_of(d, info);
     for (size_t k = tokens.first; k < tokens.end; k++) {
         const double share = weight / (double)(d->images * d->views) * share_of(d, info, k);

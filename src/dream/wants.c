@@ -19,6 +19,16 @@ static kh_status mark_unit(kh_wants *w, size_t block, size_t unit, kh_error *err
     return KH_OK;
 }
 
+/* Neurons at the class token and nothing else: then the pass leaves out what only others need. */
+static bool looks_at_class(const kh_wants *w, const kh_dream *d) {
+    if (d->objective.tokens != KH_TOKENS_CLASS || d->objective.diversity != KH_DIVERSITY_NONE ||
+        kh_model_get_info(w->model)->is_gated)
+        return false;
+    for (size_t i = 0; i < d->objective.term_count; i++)
+        if (d->terms[i].goal != KH_GOAL_NEURON) return false;
+    return true;
+}
+
 static kh_status mark_dream(kh_wants *w, const kh_dream *d, kh_error *err) {
     for (size_t i = 0; i < d->objective.term_count; i++) {
         const kh_dream_term *t = &d->terms[i];
@@ -43,14 +53,21 @@ static kh_status mark_dream(kh_wants *w, const kh_dream *d, kh_error *err) {
         }
     }
     if (d->top_block > w->top) w->top = d->top_block;
+    if (!looks_at_class(w, d)) w->only_class = false;
     return KH_OK;
 }
+
+const size_t kh_wants_class_token = 0;
 
 static size_t add_tap(kh_wants *w, size_t *name, const char *part, size_t block,
                       const size_t *units, size_t unit_count) {
     char *to = w->names[(*name)++];
     (void)snprintf(to, sizeof w->names[0], "blocks.%zu.%s", block, part);
     w->taps[w->tap_count] = (kh_tap){.site = to, .units = units, .unit_count = unit_count};
+    if (w->only_class) {
+        w->taps[w->tap_count].tokens = &kh_wants_class_token;
+        w->taps[w->tap_count].token_count = 1;
+    }
     kh_text_addf(&w->signature, "%s(%zu", to, unit_count);
     for (size_t i = 0; i < unit_count; i++)
         kh_text_addf(&w->signature, ",%zu", units[i]);
@@ -105,7 +122,7 @@ static void list_block(kh_wants *w, size_t block, size_t *name) {
 kh_status kh_wants_make(const kh_model *model, kh_dream *const *dreams, size_t count, kh_wants *out,
                         kh_error *err) {
     const kh_model_info *info = kh_model_get_info(model);
-    *out = (kh_wants){.model = model, .seed_logits = SIZE_MAX};
+    *out = (kh_wants){.model = model, .seed_logits = SIZE_MAX, .only_class = true};
     const size_t room = 4 * info->blocks + 1;
     out->blocks = kh_calloc(info->blocks, sizeof *out->blocks);
     out->taps = kh_calloc(room, sizeof *out->taps);
@@ -117,6 +134,7 @@ kh_status kh_wants_make(const kh_model *model, kh_dream *const *dreams, size_t c
         status = kh_fail(err, KH_E_MEMORY, "out of memory for a batch of dreams");
     for (size_t i = 0; !status && i < count; i++)
         status = mark_dream(out, dreams[i], err);
+    if (out->only_class) kh_text_add(&out->signature, "class ");
     size_t name = 0;
     for (size_t b = 0; !status && b < info->blocks; b++)
         list_block(out, b, &name);

@@ -25,7 +25,8 @@ typedef struct kh_wants {
     kh_wants_block *blocks; /* [model blocks] */
     bool has_logits;
     size_t seed_logits;
-    size_t top; /* highest block */
+    size_t top;      /* highest block */
+    bool only_class; /* nobody looks at another token of a neuron: taps of neurons have one row */
     kh_tap *taps;
     size_t tap_count;
     const char **seeds;
@@ -34,6 +35,8 @@ typedef struct kh_wants {
     char (*names)[48];
     kh_text signature; /* equal signatures want the same pass */
 } kh_wants;
+
+extern const size_t kh_wants_class_token; /* 0, for taps and seeds when only_class */
 
 /* Pair: kh_wants_clear. */
 kh_status kh_wants_make(const kh_model *model, kh_dream *const *dreams, size_t count, kh_wants *out,

@@ -211,6 +211,21 @@ static bool hidden_back(kh_pass *p, size_t block, size_t rows, const float *dbra
     return live;
 }
 
+/* Back through fc2 and fc1 in one operation, from the branch gradient to d_in. */
+static void mlp_back_at_once(kh_pass *p, size_t block, size_t rows, const float *dbranch,
+                             const float *add, float *d_in) {
+    const kh_block *w = &p->model->blocks[block];
+    p->ops->mlp_backward(p->ctx, &(kh_mlp_backward_args){.rows = rows,
+                                                         .dy = dbranch,
+                                                         .gamma = w->ls2,
+                                                         .fc1 = w->fc1,
+                                                         .fc2 = w->fc2,
+                                                         .act = p->model->act,
+                                                         .pre = p->blocks[block].pre,
+                                                         .add = add,
+                                                         .dx = d_in});
+}
+
 /* From the block's output to its middle: dx is updated in place. */
 static void mlp_back(kh_pass *p, size_t block, float *dx, bool *live) {
     const kh_model *m = p->model;
@@ -221,23 +236,27 @@ static void mlp_back(kh_pass *p, size_t block, float *dx, bool *live) {
     const bool sparse = !dbranch && kh_plan_hidden_is_sparse(p, block);
     bool flows;
     float *d_in = m->info.is_post_norm ? dx : p->dln;
+    const float *add = m->info.is_post_norm && *live ? dx : NULL;
     if (sparse) {
         flows = sparse_hidden(p, block, d_in);
-        if (m->info.is_post_norm && flows) *live = true;
+    } else if (kh_plan_hidden_is_passed(p, block)) {
+        flows = dbranch != NULL;
+        if (flows) mlp_back_at_once(p, block, rows, dbranch, add, d_in);
     } else {
         flows = hidden_back(p, block, rows, dbranch);
         if (flows)
-            p->ops->linear_backward(
-                p->ctx, &(kh_linear_backward_args){.rows = rows,
-                                                   .dy = p->dwide,
-                                                   .dy_stride = kh_fc1_rows(m),
-                                                   .w = w->fc1,
-                                                   .outs = kh_fc1_rows(m),
-                                                   .add = m->info.is_post_norm && *live ? dx : NULL,
-                                                   .dx = d_in});
-        if (m->info.is_post_norm && flows) *live = true;
+            p->ops->linear_backward(p->ctx, &(kh_linear_backward_args){.rows = rows,
+                                                                       .dy = p->dwide,
+                                                                       .dy_stride = kh_fc1_rows(m),
+                                                                       .w = w->fc1,
+                                                                       .outs = kh_fc1_rows(m),
+                                                                       .add = add,
+                                                                       .dx = d_in});
     }
-    if (m->info.is_post_norm) return;
+    if (m->info.is_post_norm) {
+        if (flows) *live = true;
+        return;
+    }
     absorb_rows(p, KH_STAGE_LN2_NORM, block, p->dln, dim, &flows);
     if (!flows) return;
     p->ops->layernorm_backward(p->ctx, &w->norm2, rows, b->x_mid, p->dln, *live ? dx : NULL, dx);
@@ -295,6 +314,7 @@ static void heads_norm_back(kh_pass *p, size_t block, float *dqkv) {
 
 static void attention_core_back(kh_pass *p, size_t block, float *dqkv) {
     const kh_model_info *i = &p->model->info;
+    const bool one = kh_pass_one_query(p, block);
     const kh_attention_backward_args args = {.images = p->batch,
                                              .tokens = i->tokens,
                                              .heads = i->heads,
@@ -302,11 +322,41 @@ static void attention_core_back(kh_pass *p, size_t block, float *dqkv) {
                                              .qkv = p->blocks[block].qkv,
                                              .scale = (float)(1.0 / sqrt((double)i->head_dim)),
                                              .dz = p->dz,
-                                             .dqkv = dqkv};
+                                             .dqkv = dqkv,
+                                             .first_query = one ? p->rows.list[0] : 0,
+                                             .queries = one ? 1 : 0};
     if (has(p->blocks[block].edits, KH_STAGE_PATTERN))
         kh_rows_scores_backward(p->ctx, &args, p->pattern_before, edited_pattern(p, block, &args));
     else
         p->ops->attention_backward(p->ctx, &args);
+}
+
+/* Back through qkv where only one token's query was answered: its row takes all three parts, in the
+ * order every row takes them; for the other rows the q part would add zeros. */
+static void one_query_back(kh_pass *p, size_t block, const float *dqkv, const float *add,
+                           float *d_in) {
+    const kh_model_info *i = &p->model->info;
+    const size_t dim = i->dim, step = i->tokens * dim, token = p->rows.list[0];
+    kh_linear_backward_args args = {.rows = p->batch,
+                                    .dy = dqkv + token * 3 * dim,
+                                    .dy_stride = 3 * step,
+                                    .w = p->model->blocks[block].qkv,
+                                    .outs = 3 * dim,
+                                    .dx = p->dzc};
+    if (add) {
+        kh_rows_copy(p->ctx, p->batch, dim, add + token * dim, step, p->dzc, dim);
+        args.add = p->dzc;
+    }
+    p->ops->linear_backward(p->ctx, &args);
+    args.rows = p->batch * i->tokens;
+    args.dy = dqkv + dim;
+    args.dy_stride = 3 * dim;
+    args.first_out = dim;
+    args.outs = 2 * dim;
+    args.add = add;
+    args.dx = d_in;
+    p->ops->linear_backward(p->ctx, &args);
+    kh_rows_copy(p->ctx, p->batch, dim, p->dzc, dim, d_in + token * dim, step);
 }
 
 /* From the middle of the block (gradient in dx, or dxc when the block kept chosen tokens) to its
@@ -355,13 +405,16 @@ static void attention_back(kh_pass *p, size_t block, float *dx, bool *live) {
     }
     if (flows && m->info.has_qk_norm) heads_norm_back(p, block, dqkv);
     const bool post = m->info.is_post_norm;
-    if (flows)
+    const float *add = post && *live ? dx : NULL;
+    if (flows && kh_pass_one_query(p, block))
+        one_query_back(p, block, dqkv, add, post ? dx : p->dln);
+    else if (flows)
         p->ops->linear_backward(p->ctx, &(kh_linear_backward_args){.rows = rows,
                                                                    .dy = dqkv,
                                                                    .dy_stride = 3 * dim,
                                                                    .w = w->qkv,
                                                                    .outs = 3 * dim,
-                                                                   .add = post && *live ? dx : NULL,
+                                                                   .add = add,
                                                                    .dx = post ? dx : p->dln});
     if (post) {
         *live = *live || flows;

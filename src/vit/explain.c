@@ -55,11 +55,11 @@ void kh_step_attention(kh_pass *p, size_t block, const kh_attention_args *args) 
         return;
     }
     char shape[96];
+    const size_t queries = args->queries ? args->queries : args->tokens;
     (void)snprintf(shape, sizeof shape, "[%zu, %zu heads, %zu, %zu]%s", args->images, args->heads,
-                   args->tokens, args->tokens,
-                   args->pattern || args->scores ? ", keeps pattern" : "");
+                   queries, args->tokens, args->pattern || args->scores ? ", keeps pattern" : "");
     write_step(p, block, "attn", "attention", shape,
-               4.0 * (double)args->images * (double)args->heads * (double)args->tokens *
+               4.0 * (double)args->images * (double)args->heads * (double)queries *
                    (double)args->tokens * (double)args->head_dim);
 }
 

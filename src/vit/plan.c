@@ -1,4 +1,4 @@
-/* What must be computed, in which rows and columns, and how much memory that takes. */
+/* What must be computed, and in which rows and columns. */
 #include "vit/plan.h"
 
 #include <string.h>
@@ -7,33 +7,6 @@
 #include "base/checked.h"
 #include "vit/steps.h"
 #include "vit/taps.h"
-
-/* ---- memory
- * -------------------------------------------------------------------------------------- */
-
-/* rows * width floats of the pass's own; *to stays NULL for nothing. */
-static kh_status take(kh_pass *p, size_t rows, size_t width, float **to, kh_error *err) {
-    size_t count;
-    if (!kh_mul(rows, width, &count) || count > SIZE_MAX / sizeof(float) / 2)
-        return kh_fail(err, KH_E_MEMORY, "a pass of this batch needs more memory than there is");
-    if (count == 0) return KH_OK;
-    if (p->memory_count == p->memory_room) {
-        const size_t room = p->memory_room ? 2 * p->memory_room : 64;
-        float **more = kh_realloc(p->memory, room, sizeof *more);
-        if (!more) return kh_fail(err, KH_E_MEMORY, "out of memory for a pass");
-        p->memory = more;
-        p->memory_room = room;
-    }
-    *to = p->ops->alloc(p->ctx, count);
-    if (!*to)
-        return kh_fail(
-            err, KH_E_MEMORY,
-            "out of memory: %.1f MB of activations on top of %.1f MB; try a smaller batch",
-            (double)count * 4e-6, (double)p->bytes * 1e-6);
-    p->memory[p->memory_count++] = *to;
-    p->bytes += count * sizeof(float);
-    return KH_OK;
-}
 
 /* ---- choices
  * ------------------------------------------------------------------------------------- */
@@ -84,8 +57,12 @@ static void mark_tap(const kh_tap_plan *t, size_t total, bool *marked) {
         marked[t->tokens[i]] = true;
 }
 
-static bool pools_first(const kh_model *m) {
+bool kh_plan_pools_first(const kh_model *m) {
     return m->info.pool == KH_POOL_AVG_FC || m->info.pool == KH_POOL_RAW_AVG;
+}
+
+static bool is_hidden(kh_stage stage) {
+    return stage >= KH_STAGE_PRE && stage <= KH_STAGE_POST;
 }
 
 static bool is_final_norm(kh_stage stage) {
@@ -93,13 +70,14 @@ static bool is_final_norm(kh_stage stage) {
 }
 
 static bool tail_pools(const kh_pass *p) {
-    return p->tail.stop >= kh_stage_rank(p->model, KH_STAGE_PRE_HEAD) || pools_first(p->model);
+    return p->tail.stop >= kh_stage_rank(p->model, KH_STAGE_PRE_HEAD) ||
+           kh_plan_pools_first(p->model);
 }
 
 static kh_status choose_tail_tokens(kh_pass *p, bool *marked, kh_error *err) {
     const kh_model *m = p->model;
     memset(marked, 0, m->info.tokens * sizeof *marked);
-    if (!p->tail.runs || pools_first(m)) mark_all(marked, m->info.tokens);
+    if (!p->tail.runs || kh_plan_pools_first(m)) mark_all(marked, m->info.tokens);
     if (tail_pools(p)) mark_pooled(m, marked);
     for (size_t i = 0; i < p->tap_count; i++)
         if (is_final_norm(p->taps[i].stage)) mark_tap(&p->taps[i], m->info.tokens, marked);
@@ -108,8 +86,20 @@ static kh_status choose_tail_tokens(kh_pass *p, bool *marked, kh_error *err) {
     return choice_make(marked, m->info.tokens, &p->tail.tokens, err);
 }
 
+/* When the last block keeps one token, its query is the only one that attention there must answer,
+ * unless somebody looks at the others or q passes through a norm with the rest. */
+static void choose_query(kh_pass *p) {
+    const kh_block_plan *b = &p->blocks[p->block_end - 1];
+    const uint32_t between = KH_BIT(KH_STAGE_Q) | KH_BIT(KH_STAGE_SCORES) |
+                             KH_BIT(KH_STAGE_PATTERN) | KH_BIT(KH_STAGE_Z) |
+                             KH_BIT(KH_STAGE_RESULT);
+    p->has_one_query = p->rows.list && p->rows.count == 1 && !p->model->info.has_qk_norm &&
+                       !((b->taps | b->edits | b->seeds) & between);
+}
+
 /* Behind attention of the last block. `marked` holds the tail's tokens when it comes in. */
-static kh_status choose_last_rows(kh_pass *p, bool *marked, kh_error *err) {
+static kh_status choose_last_rows(kh_pass *p, const kh_pass_spec *spec, bool *marked,
+                                  kh_error *err) {
     const kh_model *m = p->model;
     const size_t tokens = m->info.tokens, last = p->block_end - 1;
     const size_t attention = kh_stage_position(m, KH_STAGE_RESULT, last);
@@ -125,11 +115,17 @@ static kh_status choose_last_rows(kh_pass *p, bool *marked, kh_error *err) {
     }
     for (size_t i = 0; i < p->seed_count; i++) {
         const kh_seed_plan *s = &p->seeds[i];
-        if (kh_stage_in_block(s->stage) && s->block == last &&
-            kh_stage_position(m, s->stage, last) > attention)
-            mark_all(marked, tokens);
+        if (!kh_stage_in_block(s->stage) || s->block != last ||
+            kh_stage_position(m, s->stage, last) <= attention)
+            continue;
+        /* seeds of hidden units are read in place, row by row, so all rows are there */
+        if (!spec->seed_token_count || is_hidden(s->stage)) mark_all(marked, tokens);
+        for (size_t k = 0; k < spec->seed_token_count; k++)
+            marked[spec->seed_tokens[k]] = true;
     }
-    return choice_make(marked, tokens, &p->rows, err);
+    KH_TRY(choice_make(marked, tokens, &p->rows, err));
+    choose_query(p);
+    return KH_OK;
 }
 
 /* Key neurons, when the pass ends among them. Gaps below a vector's width are computed along. */
@@ -192,6 +188,10 @@ static kh_status plan_seeds(kh_pass *p, const kh_pass_spec *spec, kh_error *err)
     p->seeds = kh_calloc(count, sizeof *p->seeds);
     if (!p->seeds) return kh_fail(err, KH_E_MEMORY, "out of memory for %zu seeds", count);
     p->seed_count = count;
+    for (size_t i = 0; i < spec->seed_token_count; i++)
+        if (!spec->seed_tokens || spec->seed_tokens[i] >= p->model->info.tokens)
+            return kh_fail(err, KH_E_ARG, "seed token %zu of %zu does not exist, there are %zu", i,
+                           spec->seed_token_count, p->model->info.tokens);
     for (size_t i = 0; i < count; i++) {
         kh_seed_plan *s = &p->seeds[i];
         KH_TRY(kh_site_resolve(p->model, names[i], &s->stage, &s->block, err));
@@ -212,10 +212,6 @@ static kh_status plan_seeds(kh_pass *p, const kh_pass_spec *spec, kh_error *err)
     return KH_OK;
 }
 
-static bool is_hidden(kh_stage stage) {
-    return stage >= KH_STAGE_PRE && stage <= KH_STAGE_POST;
-}
-
 bool kh_plan_hidden_is_sparse(const kh_pass *p, size_t block) {
     const uint32_t edits = KH_BIT(KH_STAGE_LN2_NORM) | KH_BIT(KH_STAGE_PRE) |
                            KH_BIT(KH_STAGE_PRE_LINEAR) | KH_BIT(KH_STAGE_POST);
@@ -224,6 +220,13 @@ bool kh_plan_hidden_is_sparse(const kh_pass *p, size_t block) {
         seeds += p->seeds[i].block == block && is_hidden(p->seeds[i].stage);
     const size_t above = kh_stage_position(p->model, KH_STAGE_POST, block);
     return seeds == 1 && p->top <= above && !(p->blocks[block].edits & edits);
+}
+
+bool kh_plan_hidden_is_passed(const kh_pass *p, size_t block) {
+    const uint32_t hidden =
+        KH_BIT(KH_STAGE_PRE) | KH_BIT(KH_STAGE_PRE_LINEAR) | KH_BIT(KH_STAGE_POST);
+    return !p->model->info.is_gated &&
+           !((p->blocks[block].seeds | p->blocks[block].edits) & hidden);
 }
 
 /* The last stage whose value the backward pass needs for a seed. */
@@ -385,233 +388,6 @@ float *kh_plan_direct(const kh_pass *p, kh_stage stage, size_t block) {
     return NULL;
 }
 
-/* Tapped at this stage with no full tap to write into, or edited. */
-static bool needs_room(const kh_pass *p, kh_stage stage) {
-    for (size_t b = p->first_block; b < p->block_end; b++) {
-        const kh_block_plan *plan = &p->blocks[b];
-        if (!((plan->taps | plan->edits) & KH_BIT(stage))) continue;
-        if (!(plan->taps & KH_BIT(stage)) || !kh_plan_direct(p, stage, b)) return true;
-    }
-    return false;
-}
-
-static bool any_bits(const kh_pass *p, kh_stage stage, bool taps, bool edits, bool seeds) {
-    for (size_t b = p->first_block; b < p->block_end; b++) {
-        const kh_block_plan *plan = &p->blocks[b];
-        const uint32_t bits =
-            (taps ? plan->taps : 0) | (edits ? plan->edits : 0) | (seeds ? plan->seeds : 0);
-        if (bits & KH_BIT(stage)) return true;
-    }
-    return false;
-}
-
-static bool any_seeds_or_edits(const kh_pass *p, kh_stage stage) {
-    return any_bits(p, stage, false, true, true);
-}
-
-static kh_status take_taps(kh_pass *p, kh_error *err) {
-    for (size_t i = 0; i < p->tap_count; i++)
-        KH_TRY(take(p, p->max_batch, p->taps[i].count, &p->taps[i].data, err));
-    return KH_OK;
-}
-
-/* The residual stream and what attention needs; per block when gradients follow. */
-static kh_status take_stream(kh_pass *p, kh_error *err) {
-    const kh_model *m = p->model;
-    const kh_model_info *i = &m->info;
-    const size_t dim = i->dim, rows = p->max_batch * i->tokens;
-    const size_t patches = i->tokens - i->prefix_tokens, ins = 3 * i->patch * i->patch;
-    const bool compact = p->rows.list != NULL;
-    const size_t last = p->block_end - 1;
-    size_t wide = 0;
-    if (p->runs_embed) wide = p->max_batch * patches * ins;
-    bool attends = false;
-    for (size_t b = p->first_block; b < p->block_end; b++) {
-        if (!kh_pass_goes_past(p, b, KH_STAGE_RESID_PRE)) continue;
-        if (!p->blocks[b].saves && 3 * rows * dim > wide) wide = 3 * rows * dim;
-        attends = true;
-    }
-    KH_TRY(take(p, 1, wide, &p->wide, err));
-    KH_TRY(take(p, rows, dim, &p->x, err));
-    if (attends || m->norm_pre.w) KH_TRY(take(p, rows, dim, &p->z, err));
-    p->full_embed = p->z;
-    if (m->norm_pre.w && p->want_gradient) KH_TRY(take(p, rows, dim, &p->full_embed, err));
-    if ((p->embed_taps | p->embed_edits) & KH_BIT(KH_STAGE_EMBED))
-        KH_TRY(take(p, p->max_batch * patches, dim, &p->embed, err));
-    if (compact) {
-        KH_TRY(take(p, p->max_batch * p->rows.count, dim, &p->xc, err));
-        KH_TRY(take(p, p->max_batch * p->rows.count, dim, &p->zc, err));
-    }
-    for (size_t b = p->first_block; b < p->block_end; b++) {
-        kh_block_plan *plan = &p->blocks[b];
-        const size_t own = p->max_batch * kh_pass_rows(p, b);
-        plan->x_pre = plan->x_mid = p->x;
-        plan->qkv = p->wide;
-        if (compact && b == last) plan->x_mid = p->xc;
-        if (!plan->saves) continue;
-        KH_TRY(take(p, rows, dim, &plan->x_pre, err));
-        KH_TRY(take(p, rows, 3 * dim, &plan->qkv, err));
-        KH_TRY(take(p, own, dim, &plan->x_mid, err));
-        if (i->has_qk_norm) KH_TRY(take(p, rows, 2 * dim, &plan->qk_raw, err));
-        if (i->is_post_norm) {
-            KH_TRY(take(p, own, dim, &plan->attn_branch, err));
-            KH_TRY(take(p, own, dim, &plan->mlp_branch, err));
-        }
-        if (plan->saves_pre) KH_TRY(take(p, own, kh_fc1_rows(m), &plan->pre, err));
-    }
-    for (size_t b = p->first_block; b < p->block_end; b++) {
-        kh_block_plan *plan = &p->blocks[b];
-        plan->x_post = b < last ? p->blocks[b + 1].x_pre : compact ? p->xc : p->x;
-    }
-    return KH_OK;
-}
-
-/* Hidden units kept outside the MLP operation. */
-static kh_status take_hidden(kh_pass *p, kh_error *err) {
-    const kh_model *m = p->model;
-    const size_t neurons = m->info.neurons;
-    const uint32_t middle = KH_BIT(KH_STAGE_PRE) | KH_BIT(KH_STAGE_PRE_LINEAR);
-    const uint32_t post_bit = KH_BIT(KH_STAGE_POST);
-    size_t pre = 0, post = 0;
-    for (size_t b = p->first_block; b < p->block_end; b++) {
-        const kh_block_plan *plan = &p->blocks[b];
-        if (!kh_pass_reaches(p, b, KH_STAGE_PRE)) continue;
-        const bool whole = kh_pass_goes_past(p, b, KH_STAGE_POST);
-        const bool steps = whole && (plan->edits & (middle | post_bit));
-        const size_t rows = p->max_batch * kh_pass_rows(p, b);
-        const size_t halves = m->info.is_gated ? 2 : 1;
-        const size_t n = whole ? neurons : p->units.count;
-        bool wants_pre = !plan->saves_pre && (steps || ((plan->taps | plan->edits) & middle));
-        if (!whole && m->info.is_gated && !plan->saves_pre) wants_pre = true;
-        bool wants_post = steps || (plan->taps & post_bit);
-        if (!whole && kh_pass_reaches(p, b, KH_STAGE_POST)) wants_post = true;
-        if (!m->info.is_gated && kh_plan_direct(p, KH_STAGE_PRE, b)) wants_pre = false;
-        if (kh_plan_direct(p, KH_STAGE_POST, b)) wants_post = false;
-        if (wants_pre && rows * halves * n > pre) pre = rows * halves * n;
-        if (wants_post && rows * n > post) post = rows * n;
-    }
-    KH_TRY(take(p, 1, pre, &p->pre, err));
-    return take(p, 1, post, &p->post, err);
-}
-
-static kh_status take_scratch(kh_pass *p, kh_error *err) {
-    const kh_model *m = p->model;
-    const kh_model_info *i = &m->info;
-    const size_t dim = i->dim, rows = p->max_batch * i->tokens;
-    const size_t square = i->heads * i->tokens * i->tokens;
-    const bool out_sites = any_bits(p, KH_STAGE_ATTN_OUT, true, true, true) ||
-                           any_bits(p, KH_STAGE_MLP_OUT, true, true, true);
-    const bool norm_sites = any_bits(p, KH_STAGE_LN1_NORM, true, true, true) ||
-                            any_bits(p, KH_STAGE_LN2_NORM, true, true, true);
-    const bool scales = any_bits(p, KH_STAGE_LN1_SCALE, true, false, false) ||
-                        any_bits(p, KH_STAGE_LN2_SCALE, true, false, false) ||
-                        (p->embed_taps & KH_BIT(KH_STAGE_LN_PRE_SCALE)) ||
-                        (p->tail.taps & KH_BIT(KH_STAGE_FINAL_SCALE));
-    const bool alone = p->units.list != NULL || i->is_gated;
-    if (norm_sites || alone || (i->is_post_norm && out_sites))
-        KH_TRY(take(p, rows, dim, &p->ln, err));
-    if (out_sites || i->is_post_norm) KH_TRY(take(p, rows, dim, &p->branch, err));
-    if (scales) KH_TRY(take(p, rows, 1, &p->scale, err));
-    if (needs_room(p, KH_STAGE_SCORES)) KH_TRY(take(p, p->max_batch, square, &p->scores, err));
-    const bool edited = any_bits(p, KH_STAGE_PATTERN, false, true, false);
-    if (needs_room(p, KH_STAGE_PATTERN) || edited)
-        KH_TRY(take(p, p->max_batch, square, &p->pattern, err));
-    if (edited) KH_TRY(take(p, p->max_batch, square, &p->pattern_before, err));
-    if (edited && p->want_gradient) KH_TRY(take(p, p->max_batch, square, &p->da, err));
-    if (needs_room(p, KH_STAGE_RESULT)) KH_TRY(take(p, rows, i->heads * dim, &p->result, err));
-    return take_hidden(p, err);
-}
-
-static kh_status take_tail(kh_pass *p, kh_error *err) {
-    const kh_model *m = p->model;
-    kh_tail_plan *t = &p->tail;
-    if (!t->runs) return KH_OK;
-    const size_t dim = m->info.dim, batch = p->max_batch, feature = m->feature_dim;
-    const size_t rows = batch * t->tokens.count, patches = m->info.tokens - m->info.prefix_tokens;
-    const size_t features = m->info.pool == KH_POOL_DISTILL ? 2 * feature : feature;
-    const bool map = m->info.pool == KH_POOL_MAP;
-    const size_t last =
-        p->block_end > p->first_block ? kh_pass_rows(p, p->block_end - 1) : m->info.tokens;
-    if (!pools_first(m)) {
-        if (t->tokens.count != last) KH_TRY(take(p, rows, dim, &t->gathered, err));
-        KH_TRY(take(p, rows, dim, &t->norm, err));
-    } else {
-        KH_TRY(take(p, batch, dim, &t->mean, err));
-    }
-    KH_TRY(take(p, batch, features, &t->pre_head, err));
-    if (map) {
-        KH_TRY(take(p, batch * patches, 2 * dim, &t->kv, err));
-        KH_TRY(take(p, batch, dim, &t->o, err));
-        KH_TRY(take(p, batch, dim, &t->r, err));
-        KH_TRY(take(p, batch, m->info.neurons, &t->map_pre, err));
-    }
-    if (m->head) KH_TRY(take(p, batch, m->info.classes, &t->logits, err));
-    if (m->head_dist) KH_TRY(take(p, batch, m->info.classes, &t->logits2, err));
-    if (!t->seeds) return KH_OK;
-    KH_TRY(take(p, batch, features, &t->d_feature, err));
-    KH_TRY(take(p, batch, dim, &t->d_mean, err));
-    if (!pools_first(m)) KH_TRY(take(p, rows, dim, &t->d_norm, err));
-    if (t->gathered) KH_TRY(take(p, rows, dim, &t->d_x, err));
-    if (map) {
-        KH_TRY(take(p, batch * patches, 2 * dim, &t->d_kv, err));
-        KH_TRY(take(p, batch, m->info.neurons, &t->d_map, err));
-    }
-    if (m->head) KH_TRY(take(p, batch, m->info.classes, &t->d_logits, err));
-    return KH_OK;
-}
-
-static kh_status take_backward(kh_pass *p, kh_error *err) {
-    const kh_model *m = p->model;
-    const kh_model_info *i = &m->info;
-    if (!p->want_gradient) return KH_OK;
-    const size_t dim = i->dim, rows = p->max_batch * i->tokens, outs = kh_fc1_rows(m);
-    const size_t patches = i->tokens - i->prefix_tokens, ins = 3 * i->patch * i->patch;
-    size_t wide = rows * (3 * dim > outs ? 3 * dim : outs);
-    if (p->max_batch * patches * ins > wide) wide = p->max_batch * patches * ins;
-    KH_TRY(take(p, rows, dim, &p->dx, err));
-    KH_TRY(take(p, rows, dim, &p->dz, err));
-    KH_TRY(take(p, rows, dim, &p->dln, err));
-    KH_TRY(take(p, 1, wide, &p->dwide, err));
-    if (p->rows.list) {
-        KH_TRY(take(p, p->max_batch * p->rows.count, dim, &p->dxc, err));
-        KH_TRY(take(p, p->max_batch * p->rows.count, dim, &p->dzc, err));
-    }
-    if (i->is_gated || any_seeds_or_edits(p, KH_STAGE_POST))
-        KH_TRY(take(p, rows, i->neurons, &p->dpost, err));
-    if (any_bits(p, KH_STAGE_POST, false, false, true)) KH_TRY(take(p, rows, outs, &p->dpre, err));
-    if (i->is_post_norm || any_seeds_or_edits(p, KH_STAGE_MLP_OUT) ||
-        any_seeds_or_edits(p, KH_STAGE_ATTN_OUT))
-        KH_TRY(take(p, rows, dim, &p->dbranch, err));
-    if (i->is_post_norm) KH_TRY(take(p, rows, dim, &p->dbranch2, err));
-    if (i->has_qk_norm) KH_TRY(take(p, rows, 2 * dim, &p->dqk, err));
-    return KH_OK;
-}
-
-/* The columns of proj that belong to each head, without the bias. */
-static kh_status pack_results(kh_pass *p, kh_error *err) {
-    const kh_model_info *i = &p->model->info;
-    const size_t dim = i->dim, width = i->head_dim;
-    for (size_t b = p->first_block; b < p->block_end; b++) {
-        kh_block_plan *plan = &p->blocks[b];
-        if (!(plan->taps & KH_BIT(KH_STAGE_RESULT))) continue;
-        plan->result = kh_calloc(i->heads, sizeof *plan->result);
-        float *all = kh_alloc_floats(dim * dim), *one = kh_alloc_floats(dim * width);
-        bool good = plan->result && all && one;
-        if (good) p->ops->unpack(p->ctx, p->model->blocks[b].proj, 0, dim, all);
-        for (size_t h = 0; good && h < i->heads; h++) {
-            for (size_t o = 0; o < dim; o++)
-                memcpy(one + o * width, all + o * dim + h * width, width * sizeof *one);
-            plan->result[h] = p->ops->pack(p->ctx, one, NULL, dim, width, false);
-            good = plan->result[h] != NULL;
-            if (good) p->bytes += p->ops->weight_bytes(plan->result[h]);
-        }
-        kh_free(all);
-        kh_free(one);
-        if (!good) return kh_fail(err, KH_E_MEMORY, "out of memory for attn.hook_result");
-    }
-    return KH_OK;
-}
-
 /* ---- all of it
  * ----------------------------------------------------------------------------------- */
 
@@ -655,7 +431,7 @@ kh_status kh_plan_make(kh_pass *p, const kh_pass_spec *spec, kh_error *err) {
     p->rows = (kh_choice){.total = m->info.tokens, .count = m->info.tokens};
     p->units = (kh_choice){.total = m->info.neurons, .count = m->info.neurons};
     if (p->block_end > p->first_block) {
-        KH_GO(choose_last_rows(p, marked, err));
+        KH_GO(choose_last_rows(p, spec, marked, err));
         KH_GO(choose_units(p, err));
     }
     KH_GO(place_tail_rows(p, err));
@@ -664,12 +440,7 @@ kh_status kh_plan_make(kh_pass *p, const kh_pass_spec *spec, kh_error *err) {
                          m->info.tokens);
         goto done;
     }
-    KH_GO(take_taps(p, err));
-    KH_GO(take_stream(p, err));
-    KH_GO(take_scratch(p, err));
-    KH_GO(take_tail(p, err));
-    KH_GO(take_backward(p, err));
-    KH_GO(pack_results(p, err));
+    KH_GO(kh_plan_memory(p, err));
 done:
     kh_free(marked);
     return status;

@@ -1,6 +1,7 @@
 /* vit/plan.h: what a pass was asked for, what it therefore computes, and the memory for it.
  *
- * plan.c fills these once, in kh_pass_create; forward.c, tail.c and backward.c only follow them. */
+ * plan.c and plan_memory.c fill these once, in kh_pass_create; forward.c, tail.c and backward.c
+ * only follow them. */
 #ifndef KH_VIT_PLAN_H
 #define KH_VIT_PLAN_H
 
@@ -111,9 +112,10 @@ struct kh_pass {
     size_t first_block, block_end;
     kh_block_plan *blocks; /* [model blocks] */
     kh_tail_plan tail;
-    size_t top;      /* position of the highest seed */
-    kh_choice rows;  /* tokens behind attention in the last block */
-    kh_choice units; /* key neurons in the last block, when nothing behind them is wanted */
+    size_t top;         /* position of the highest seed */
+    kh_choice rows;     /* tokens behind attention in the last block */
+    bool has_one_query; /* it is one token, and nobody looks at the other queries there */
+    kh_choice units;    /* key neurons in the last block, when nothing behind them is wanted */
 
     /* memory shared by all blocks */
     float *x, *xc, *zc, *wide, *z, *ln, *branch, *pre, *post, *scale, *scores, *pattern;
@@ -137,10 +139,19 @@ kh_status kh_pass_fit_context(kh_ctx *ctx, const kh_model *model, kh_error *err)
 
 /* Fills a pass from a spec; on failure the caller frees what there is. */
 kh_status kh_plan_make(kh_pass *pass, const kh_pass_spec *spec, kh_error *err);
+/* plan_memory.c: the buffers of a pass whose plan is otherwise made. */
+kh_status kh_plan_memory(kh_pass *p, kh_error *err);
+/* The pool averages rows before the final norm, or instead of it. */
+bool kh_plan_pools_first(const kh_model *model);
 void kh_plan_clear(kh_pass *pass);
 
 static inline bool kh_pass_compact(const kh_pass *p, size_t block) {
     return block + 1 == p->block_end && p->rows.list != NULL;
+}
+
+/* Whether this is the block where only the query of token rows.list[0] is answered. */
+static inline bool kh_pass_one_query(const kh_pass *p, size_t block) {
+    return block + 1 == p->block_end && p->has_one_query;
 }
 
 /* Tokens per image behind attention in a block. */
@@ -164,10 +175,14 @@ static inline bool kh_pass_goes_past(const kh_pass *p, size_t block, kh_stage st
  * seed, so that its zero columns can be skipped. */
 bool kh_plan_hidden_is_sparse(const kh_pass *p, size_t block);
 
+/* True when the backward pass goes through the hidden units of this block without stopping there:
+ * no seed, no edit, no gate. */
+bool kh_plan_hidden_is_passed(const kh_pass *p, size_t block);
+
 /* The buffer of a full tap an operation may write straight into, or NULL. */
 float *kh_plan_direct(const kh_pass *p, kh_stage stage, size_t block);
 
-/* ---- carried out by forward.c, tail.c, backward.c ----------------------------------------------
+/* ---- carried out by forward.c, forward_embed.c, tail.c, backward.c ----------------------------
  */
 
 void kh_forward_embed(kh_pass *p, const float *images);

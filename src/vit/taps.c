@@ -221,7 +221,7 @@ static void seed_task(void *arg, size_t image, size_t worker) {
     for (size_t o = 0; o < v->outer; o++)
         for (size_t t = 0; t < v->tokens; t++) {
             const size_t row = v->token_at ? v->token_at[t] : t;
-            if (row == SIZE_MAX) { /* cannot be: a seed there makes the plan keep every token */
+            if (row == SIZE_MAX) { /* the caller promised zeros there */
                 from += v->middle * v->units;
                 continue;
             }

@@ -202,6 +202,65 @@ static void images_do_not_depend_on_batch_threads_or_wishes(void **state) {
 }
 
 /* Scores of several hundred must not overflow, a NaN must be seen and stay in its image. */
+/* Some queries alone have the bits they have among all, and nothing else is written. */
+static void chosen_queries_have_the_bits_of_all(void **state) {
+    (void)state;
+    static const size_t chosen[][2] = {{0, 1}, {3, 1}, {2, 5}};
+    for (size_t i = 0; i <= ISAS; i++) {
+        kh_ctx *ctx = i < ISAS ? open_isa(all_isas[i], 2) : open_reference();
+        if (!ctx) continue;
+        for (size_t k = 1; k < SHAPES; k++)
+            for (size_t c = 0; c < 3; c++) {
+                const shape *s = &shapes[k];
+                const size_t dim = s->heads * s->head_dim, first = chosen[c][0];
+                const size_t end = first + chosen[c][1];
+                float *qkv = random_qkv(s), *dz = random_floats(s->images * s->tokens * dim, 2, 1);
+                for (size_t r = 0; r < s->images * s->tokens; r++)
+                    if (r % s->tokens < first || r % s->tokens >= end)
+                        memset(dz + r * dim, 0, dim * sizeof *dz);
+                outputs all = run_forward(ctx, s, qkv, false);
+                guarded back = run_backward(ctx, s, qkv, dz);
+                guarded z = guarded_make(all.z.count), dqkv = guarded_make(back.count);
+                const kh_backend *b = kh_ctx_backend(ctx);
+                b->attention(ctx, &(kh_attention_args){.images = s->images,
+                                                       .tokens = s->tokens,
+                                                       .heads = s->heads,
+                                                       .head_dim = s->head_dim,
+                                                       .qkv = qkv,
+                                                       .scale = 1.0f / sqrtf((float)s->head_dim),
+                                                       .z = z.data,
+                                                       .first_query = first,
+                                                       .queries = chosen[c][1]});
+                b->attention_backward(
+                    ctx, &(kh_attention_backward_args){.images = s->images,
+                                                       .tokens = s->tokens,
+                                                       .heads = s->heads,
+                                                       .head_dim = s->head_dim,
+                                                       .qkv = qkv,
+                                                       .scale = 1.0f / sqrtf((float)s->head_dim),
+                                                       .dz = dz,
+                                                       .dqkv = dqkv.data,
+                                                       .first_query = first,
+                                                       .queries = chosen[c][1]});
+                for (size_t r = 0; r < s->images * s->tokens; r++) {
+                    const bool is_chosen = r % s->tokens >= first && r % s->tokens < end;
+                    const float *q = dqkv.data + r * 3 * dim;
+                    if (is_chosen) {
+                        assert_same_bits(z.data + r * dim, all.z.data + r * dim, dim);
+                        assert_same_bits(q, back.data + r * 3 * dim, dim);
+                    }
+                    for (size_t j = 0; !is_chosen && j < dim; j++)
+                        assert_true(z.data[r * dim + j] == sentinel && q[j] == sentinel);
+                    assert_same_bits(q + dim, back.data + r * 3 * dim + dim, 2 * dim);
+                }
+                outputs_end(&all);
+                guarded_end(&back), guarded_end(&z), guarded_end(&dqkv);
+                kh_free(qkv), kh_free(dz);
+            }
+        kh_ctx_free(ctx);
+    }
+}
+
 static void extreme_scores_and_nan(void **state) {
     (void)state;
     const shape s = {2, 20, 1, 16};
@@ -264,6 +323,7 @@ int main(void) {
         cmocka_unit_test(attention_backward_agrees_with_the_plain_loops),
         cmocka_unit_test(attention_backward_is_the_derivative),
         cmocka_unit_test(images_do_not_depend_on_batch_threads_or_wishes),
+        cmocka_unit_test(chosen_queries_have_the_bits_of_all),
         cmocka_unit_test(extreme_scores_and_nan),
         cmocka_unit_test(long_sequences_reserve_first),
     };

@@ -396,6 +396,91 @@ static void mlp_has_the_bits_of_its_parts(void **state) {
     }
 }
 
+/* ---- mlp_backward ---- */
+
+static const mlp_case mlp_backward_cases[] = {
+    {64, 256, false, false, false, true, KH_ACT_GELU},
+    {45, 300, false, false, true, false, KH_ACT_QUICK_GELU},
+    {300, 900, false, false, true, true,
+     KH_ACT_GELU_TANH},                                 /* more than one block of hidden units */
+    {800, 33, false, false, false, false, KH_ACT_NONE}, /* more than one block of dim */
+};
+enum { MLP_BACKWARD_CASES = sizeof mlp_backward_cases / sizeof mlp_backward_cases[0] };
+
+/* fused: the op, in place of dy; else back through fc2, then fc1. residual: there is something to
+ * add. */
+static guarded run_mlp_backward(kh_ctx *ctx, const mlp_case *c, size_t rows, bool fused) {
+    const kh_backend *b = kh_ctx_backend(ctx);
+    float *w1 = random_floats(c->neurons * c->dim, 1, 1.0f / sqrtf((float)c->neurons));
+    float *w2 = random_floats(c->dim * c->neurons, 2, 1.0f / sqrtf((float)c->dim));
+    float *dy = random_floats(rows * c->dim, 3, 2.0f), *gamma = random_floats(c->dim, 4, 1.0f);
+    float *pre = random_floats(rows * c->neurons, 5, 3.0f);
+    float *add = random_floats(rows * c->dim, 6, 1.0f);
+    float *hidden = kh_alloc_floats(rows * c->neurons);
+    guarded dx = guarded_make(rows * c->dim);
+    memcpy(dx.data, dy, rows * c->dim * sizeof *dy);
+    kh_weight *fc1 = b->pack(ctx, w1, NULL, c->neurons, c->dim, true);
+    kh_weight *fc2 = b->pack(ctx, w2, NULL, c->dim, c->neurons, true);
+    assert_non_null(fc1);
+    assert_non_null(fc2);
+    assert_non_null(hidden);
+    kh_alloc_fail_after(0);
+    if (fused) {
+        b->mlp_backward(ctx, &(kh_mlp_backward_args){.rows = rows,
+                                                     .dy = dx.data,
+                                                     .gamma = c->gamma ? gamma : NULL,
+                                                     .fc1 = fc1,
+                                                     .fc2 = fc2,
+                                                     .act = c->act,
+                                                     .pre = pre,
+                                                     .add = c->residual ? add : NULL,
+                                                     .dx = dx.data});
+    } else {
+        b->linear_backward(ctx, &(kh_linear_backward_args){.rows = rows,
+                                                           .dy = dy,
+                                                           .dy_stride = c->dim,
+                                                           .gamma = c->gamma ? gamma : NULL,
+                                                           .w = fc2,
+                                                           .act = c->act,
+                                                           .pre = pre,
+                                                           .dx = hidden});
+        b->linear_backward(ctx, &(kh_linear_backward_args){.rows = rows,
+                                                           .dy = hidden,
+                                                           .dy_stride = c->neurons,
+                                                           .w = fc1,
+                                                           .add = c->residual ? add : NULL,
+                                                           .dx = dx.data});
+    }
+    assert_int_equal(kh_alloc_count(), 0);
+    b->weight_free(ctx, fc1);
+    b->weight_free(ctx, fc2);
+    kh_free(w1), kh_free(w2), kh_free(dy), kh_free(gamma), kh_free(pre), kh_free(add);
+    kh_free(hidden);
+    return dx;
+}
+
+static void mlp_backward_has_the_bits_of_its_parts(void **state) {
+    (void)state;
+    kh_ctx *reference = open_reference();
+    for (size_t i = 0; i <= ISAS; i++) {
+        kh_ctx *ctx = i < ISAS ? open_isa(all_isas[i], 2) : open_reference();
+        if (!ctx) continue;
+        for (size_t k = 0; k < MLP_BACKWARD_CASES; k++)
+            for (size_t rows = 1; rows <= 101; rows += 50) {
+                guarded fused = run_mlp_backward(ctx, &mlp_backward_cases[k], rows, true);
+                guarded parts = run_mlp_backward(ctx, &mlp_backward_cases[k], rows, false);
+                guarded plain = run_mlp_backward(reference, &mlp_backward_cases[k], rows, false);
+                assert_same_bits(fused.data, parts.data, parts.count);
+                kh_assert_close(fused.data, plain.data, plain.count, relative, absolute);
+                guarded_end(&fused);
+                guarded_end(&parts);
+                guarded_end(&plain);
+            }
+        kh_ctx_free(ctx);
+    }
+    kh_ctx_free(reference);
+}
+
 /* ---- nothing depends on batch or threads ---- */
 
 /* Rows of a batch of 8 "images" are random; 1 and 3 images are its first rows, and image 0 comes
@@ -518,6 +603,7 @@ int main(void) {
         cmocka_unit_test(linear_backward_is_the_derivative),
         cmocka_unit_test(mlp_agrees_with_the_plain_loops),
         cmocka_unit_test(mlp_has_the_bits_of_its_parts),
+        cmocka_unit_test(mlp_backward_has_the_bits_of_its_parts),
         cmocka_unit_test(rows_do_not_depend_on_batch_or_threads),
         cmocka_unit_test(nan_in_one_row_stays_in_that_row),
     };

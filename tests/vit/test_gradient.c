@@ -249,6 +249,50 @@ static void gradients_of_images_are_independent(void **state) {
     }
 }
 
+/* Seeds at one token only, in the last block reached: saying so changes no bit. */
+static void promised_tokens_change_no_bit(void **state) {
+    (void)state;
+    kh_error err;
+    kh_ctx **ctx = parity_contexts();
+    static const char *const sites[] = {"ln2.hook_normalized", "hook_resid_mid", "mlp.hook_pre",
+                                        "hook_resid_post", "attn.hook_z"};
+    for (size_t c = 0; ctx[c]; c++)
+        for (size_t f = 0; pass_families[f]; f++) {
+            problem p = problem_open(ctx[c], pass_families[f]);
+            const size_t token = c % 2 ? 0 : 2;
+            for (size_t s = 0; s < sizeof sites / sizeof sites[0]; s++) {
+                char name[64];
+                kh_site site;
+                (void)snprintf(name, sizeof name, "blocks.1.%s", sites[s]);
+                if (kh_site_find(p.model, name, &site, &err)) continue;
+                const char *const seeded = name;
+                const size_t tokens = site.shape[0], width = site.count / tokens;
+                float *seed = seeds_for(&p, name, 9, false), *got[2];
+                for (size_t i = 0; i < IMAGES * site.count; i++)
+                    if (i / width % tokens != token) seed[i] = 0;
+                for (size_t k = 0; k < 2; k++) {
+                    const kh_pass_spec spec = {.max_batch = IMAGES,
+                                               .want_gradient = true,
+                                               .seed_sites = &seeded,
+                                               .seed_count = 1,
+                                               .seed_tokens = k ? &token : NULL,
+                                               .seed_token_count = k};
+                    kh_pass *pass = pass_make(p.ctx, p.model, &spec);
+                    const float *given = seed;
+                    got[k] = malloc(IMAGES * p.pixels * sizeof(float));
+                    kh_assert_ok(kh_pass_run(pass, p.images, IMAGES, &err));
+                    kh_assert_ok(kh_pass_backward(pass, &given, got[k], IMAGES * p.pixels, &err));
+                    kh_pass_free(pass);
+                }
+                pass_assert_same(got[1], got[0], IMAGES * p.pixels, name);
+                free(seed);
+                free(got[0]);
+                free(got[1]);
+            }
+            problem_close(&p);
+        }
+}
+
 static void nothing_flows_from_zero_seeds(void **state) {
     (void)state;
     kh_error err;
@@ -327,6 +371,7 @@ int main(void) {
         cmocka_unit_test(seeds_add_up),
         cmocka_unit_test(gradients_go_through_edits),
         cmocka_unit_test(gradients_of_images_are_independent),
+        cmocka_unit_test(promised_tokens_change_no_bit),
         cmocka_unit_test(nothing_flows_from_zero_seeds),
         cmocka_unit_test(unprepared_gradients_are_refused),
     };

@@ -48,8 +48,9 @@ static void a_pass_computes_only_what_is_asked_for(void **state) {
     const double attention = 2 * unit * n * n * d, proj = unit * n * d * d;
     const double mlp = 2 * unit * n * d * m, block = qkv + attention + proj + mlp;
     const double one_row = unit * (d * d + 2 * d * m); /* proj and MLP of the class token alone */
+    const double one_query = unit * (2 * n * d * d + d * d) + attention / n; /* its query too */
     kh_pass_spec spec = {.want_logits = true};
-    near(gflop_of(model, &spec), embed + 11 * block + qkv + attention + one_row + unit * d * 1000,
+    near(gflop_of(model, &spec), embed + 11 * block + one_query + one_row + unit * d * 1000,
          "logits");
 
     kh_tap tap = {.site = "blocks.11.hook_resid_post"};
@@ -78,7 +79,11 @@ static void a_pass_computes_only_what_is_asked_for(void **state) {
     tap.site = "hook_embed";
     near(gflop_of(model, &spec), embed, "patches");
     spec = (kh_pass_spec){.want_logits = true, .start_block = 11};
-    near(gflop_of(model, &spec), qkv + attention + one_row + unit * d * 1000, "from block 11");
+    near(gflop_of(model, &spec), one_query + one_row + unit * d * 1000, "from block 11");
+    const kh_tap pattern = {.site = "blocks.11.attn.hook_pattern"};
+    spec.taps = &pattern;
+    spec.tap_count = 1;
+    near(gflop_of(model, &spec), qkv + attention + one_row + unit * d * 1000, "and its pattern");
     kh_model_close(model);
 }
 

@@ -139,6 +139,25 @@ static void cpu_mlp(kh_ctx *ctx, const kh_mlp_args *args) {
     kh_pool_run(ctx->pool, job.chunks, mlp_task, &job);
 }
 
+typedef struct mlp_backward_job {
+    kh_ctx *ctx;
+    const kh_mlp_backward_args *args;
+    size_t chunks;
+} mlp_backward_job;
+
+static void mlp_backward_task(void *arg, size_t task, size_t worker) {
+    const mlp_backward_job *job = arg;
+    job->ctx->isa->mlp_backward(job->args, kh_part(job->args->rows, task, job->chunks),
+                                kh_ctx_scratch(job->ctx, worker));
+}
+
+static void cpu_mlp_backward(kh_ctx *ctx, const kh_mlp_backward_args *args) {
+    assert(args->fc1->backward && args->fc2->backward);
+    if (args->rows == 0) return;
+    mlp_backward_job job = {ctx, args, split_rows(ctx, args->rows, 1).chunks};
+    kh_pool_run(ctx->pool, job.chunks, mlp_backward_task, &job);
+}
+
 /* ---- attention ---- */
 
 /* Floats per worker for both directions; false on overflow. */
@@ -188,7 +207,7 @@ static void cpu_attention(kh_ctx *ctx, const kh_attention_args *args) {
         return;
     }
     const size_t heads = args->images * args->heads, threads = kh_pool_threads(ctx->pool);
-    const size_t tiles = kh_ceil_div(args->tokens, ctx->isa->mr);
+    const size_t tiles = kh_ceil_div(args->queries ? args->queries : args->tokens, ctx->isa->mr);
     /* A few heads that do not divide among the threads are cut by queries. */
     size_t parts = heads % threads == 0 || heads >= 8 * threads ? 1 : threads;
     if (parts > tiles) parts = tiles;
@@ -455,6 +474,7 @@ const kh_backend kh_cpu_backend = {
     .linear = cpu_linear,
     .linear_backward = cpu_linear_backward,
     .mlp = cpu_mlp,
+    .mlp_backward = cpu_mlp_backward,
     .reserve_attention = cpu_reserve_attention,
     .attention = cpu_attention,
     .attention_backward = cpu_attention_backward,

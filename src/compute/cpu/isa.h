@@ -54,6 +54,7 @@ typedef struct kh_cpu_isa {
     void (*linear_backward)(const kh_linear_backward_args *args, kh_range rows, kh_range panels,
                             float *scratch);
     void (*mlp)(const kh_mlp_args *args, kh_range rows, float *scratch);
+    void (*mlp_backward)(const kh_mlp_backward_args *args, kh_range rows, float *scratch);
     /* one head; part p of `parts` of its query tiles */
     void (*attention)(const kh_attention_args *args, size_t image, size_t head, size_t part,
                       size_t parts, float *scratch);
@@ -80,6 +81,11 @@ static inline size_t kh_ceil_div(size_t a, size_t b) {
 /* Floats of a slab of `rows` rows and k columns. */
 static inline size_t kh_slab_floats(size_t rows, size_t k) {
     return kh_ceil_div(k, KH_KC) * rows * KH_LDA;
+}
+
+/* The queries attention is asked for: all when there are none by name. */
+static inline kh_range kh_queries(size_t first, size_t count, size_t tokens) {
+    return count ? (kh_range){first, first + count} : (kh_range){0, tokens};
 }
 
 /* Part i of n nearly equal parts of 0..total. */

@@ -129,11 +129,14 @@ static void attention(const kh_attention_args *args, size_t image, size_t head, 
     pack_transposed(q + dim, stride, tokens, hd, keys);
     expect_source(q + 2 * dim, stride, 0, ROWS_AHEAD, tokens, hd);
     pack_straight(q + 2 * dim, stride, tokens, hd, values, tokens);
-    const size_t tiles = kh_ceil_div(tokens, MR);
+    const kh_range asked = kh_queries(args->first_query, args->queries, tokens);
+    const size_t tiles = kh_ceil_div(asked.end - asked.begin, MR);
     const kh_range mine = kh_part(tiles, part, parts);
     for (size_t t = mine.begin; t < mine.end; t++) {
-        const kh_range range = kh_part(tokens, t, tiles);
+        kh_range range = kh_part(asked.end - asked.begin, t, tiles);
         const size_t rows = range.end - range.begin;
+        range.begin += asked.begin;
+        range.end += asked.begin;
         expect_source(q, stride, range.end, range.end + MR, tokens, hd);
         const size_t at = ((image * args->heads + head) * tokens + range.begin) * tokens;
         float inverse[MR];
@@ -236,8 +239,9 @@ static void attention_backward(const kh_attention_backward_args *args, size_t im
     pack_transposed(k, stride, tokens, hd, keys_t);
     pack_transposed(v, stride, tokens, hd, values_t);
     pack_straight(k, stride, tokens, hd, keys, tokens);
-    for (size_t g = 0; g < tokens; g += KH_GROUP) {
-        const size_t count = least(KH_GROUP, tokens - g), tiles = kh_ceil_div(count, MR);
+    const kh_range asked = kh_queries(args->first_query, args->queries, tokens);
+    for (size_t g = asked.begin; g < asked.end; g += KH_GROUP) {
+        const size_t count = least(KH_GROUP, asked.end - g), tiles = kh_ceil_div(count, MR);
         for (size_t t = 0; t < tiles; t++) {
             const kh_range range = kh_part(count, t, tiles);
             const size_t rows = range.end - range.begin, row = g + range.begin;
@@ -258,8 +262,8 @@ static void attention_backward(const kh_attention_backward_args *args, size_t im
         }
         pack_straight(q + g * stride, stride, count, hd, group_q, KH_GROUP);
         pack_straight(dz + g * dim, dim, count, hd, group_dz, KH_GROUP);
-        multiply_transposed(tokens, hd, count, a, group_dz, dv, g == 0);
-        multiply_transposed(tokens, hd, count, ds, group_q, dk, g == 0);
+        multiply_transposed(tokens, hd, count, a, group_dz, dv, g == asked.begin);
+        multiply_transposed(tokens, hd, count, ds, group_q, dk, g == asked.begin);
     }
     write_sums(dk, tokens, hd, dq + dim, stride);
     write_sums(dv, tokens, hd, dq + 2 * dim, stride);

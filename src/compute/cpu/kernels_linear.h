@@ -51,8 +51,9 @@ typedef struct finish {
     const float *gamma;    /* [columns], or NULL */
     const float *residual; /* rows y_stride apart, or NULL; added before `slope` */
     kh_activation slope;   /* multiply by the slope of this activation at slope_at */
-    const float *slope_at; /* rows y_stride apart */
-    float *y;              /* rows y_stride apart */
+    const float *slope_at; /* rows slope_stride apart */
+    size_t slope_stride;
+    float *y; /* rows y_stride apart */
     size_t y_stride;
 } finish;
 
@@ -80,7 +81,9 @@ VEC void finish_vector(const finish *f, const kh_activation act, const kh_activa
     u = v_act(act, u);
     if (f->gamma) u = v_mul(u, gamma);
     if (f->residual) u = v_add(v_load_fill(f->residual + at, left, 0.0f), u);
-    if (slope) u = v_mul(u, v_slope(slope, v_load_fill(f->slope_at + at, left, 0.0f)));
+    if (slope)
+        u = v_mul(u,
+                  v_slope(slope, v_load_fill(f->slope_at + r * f->slope_stride + o, left, 0.0f)));
     v_store_n(f->y + at, u, left);
 }
 
@@ -258,6 +261,7 @@ static void linear_backward(const kh_linear_backward_args *args, kh_range rows, 
     const finish f = {.residual = args->add,
                       .slope = args->act,
                       .slope_at = args->pre,
+                      .slope_stride = w->ins,
                       .y = args->dx,
                       .y_stride = w->ins};
     multiply_panels(&f, rows.begin, count, slab, outs, w->backward, w->outs, args->first_out,
@@ -321,6 +325,45 @@ static void mlp(const kh_mlp_args *args, kh_range range, float *scratch) {
                    count * sizeof(float));
         for (size_t panel = 0; panel < out_panels; panel++) {
             const float *b = fc2->forward + (panel * neurons + n0) * NR;
+            const float *next = panel + 1 < out_panels ? b + neurons * NR : after;
+            const panel_end end = {&f, range.begin, 0, panel * NR, least(NR, dim - panel * NR)};
+            multiply_block(rows, vectors(dim - panel * NR), count, hidden, b, next,
+                           slab_at(sums, rows, 0, panel * NR), n0 == 0,
+                           n0 + count == neurons ? &end : NULL);
+        }
+    }
+}
+
+/* The same way back: gradients of the hidden units are made KH_KC at a time and go through fc1 at
+ * once. */
+static void mlp_backward(const kh_mlp_backward_args *args, kh_range range, float *scratch) {
+    const kh_weight *fc1 = args->fc1, *fc2 = args->fc2;
+    const size_t dim = fc1->ins, neurons = fc1->outs, rows = range.end - range.begin;
+    const size_t out_panels = kh_ceil_div(dim, NR);
+    float *c = scratch;                             /* one slab block */
+    float *hidden = c + rows * KH_LDA;              /* one slab block */
+    float *slab = hidden + rows * KH_LDA;           /* dy, dim columns */
+    float *sums = slab + kh_slab_floats(rows, dim); /* of fc1, dim columns */
+    for (size_t r = 0; r < rows; r++) {
+        const float *dy = args->dy + (range.begin + r) * dim;
+        if (args->gamma)
+            pack_scaled_row(slab, rows, r, dy, args->gamma, dim);
+        else
+            pack_row(slab, rows, r, dy, dim);
+    }
+    const finish f = {.residual = args->add, .y = args->dx, .y_stride = dim};
+    for (size_t n0 = 0; n0 < neurons; n0 += KH_KC) {
+        const size_t count = least(KH_KC, neurons - n0);
+        const finish into = {.slope = args->act,
+                             .slope_at = args->pre + range.begin * neurons + n0,
+                             .slope_stride = neurons,
+                             .y = hidden,
+                             .y_stride = KH_LDA};
+        const kh_range panels = {n0 / NR, kh_ceil_div(n0 + count, NR)};
+        multiply_panels(&into, 0, rows, slab, dim, fc2->backward, dim, 0, panels, n0, count, c);
+        const float *after = fc2->backward + (n0 + count) / NR * dim * NR; /* what fc2 needs next */
+        for (size_t panel = 0; panel < out_panels; panel++) {
+            const float *b = fc1->backward + (panel * neurons + n0) * NR;
             const float *next = panel + 1 < out_panels ? b + neurons * NR : after;
             const panel_end end = {&f, range.begin, 0, panel * NR, least(NR, dim - panel * NR)};
             multiply_block(rows, vectors(dim - panel * NR), count, hidden, b, next,

@@ -25,6 +25,7 @@ static double spin(size_t rounds, float *sink) {
                                .linear = linear,                                                   \
                                .linear_backward = linear_backward,                                 \
                                .mlp = mlp,                                                         \
+                               .mlp_backward = mlp_backward,                                       \
                                .attention = attention,                                             \
                                .attention_backward = attention_backward,                           \
                                .layernorm = layernorm,                                             \

@@ -42,9 +42,10 @@ void kh_reference_attention(kh_ctx *ctx, const kh_attention_args *args) {
         return;
     }
     float *a = kh_ctx_scratch(ctx, 0); /* [tokens] */
+    const size_t first = args->first_query, end = args->queries ? first + args->queries : tokens;
     for (size_t image = 0; image < args->images; image++)
         for (size_t head = 0; head < args->heads; head++)
-            for (size_t t = 0; t < tokens; t++) {
+            for (size_t t = first; t < end; t++) {
                 const float *row0 = args->qkv + image * tokens * stride + head * hd;
                 const size_t at = ((image * args->heads + head) * tokens + t) * tokens;
                 attend(row0 + t * stride, row0 + dim, stride, tokens, hd, args->scale,
@@ -101,10 +102,14 @@ void kh_reference_attention_backward(kh_ctx *ctx, const kh_attention_backward_ar
         return;
     }
     float *a = kh_ctx_scratch(ctx, 0), *ds = a + args->tokens; /* [tokens] each */
-    for (size_t i = 0; i < count; i++)
-        args->dqkv[i] = 0;
+    const size_t dim = args->heads * args->head_dim;
+    for (size_t row = 0; row < args->images * args->tokens; row++)
+        for (size_t i = dim; i < 3 * dim; i++)
+            args->dqkv[row * 3 * dim + i] = 0;
+    const size_t first = args->first_query;
+    const size_t end = args->queries ? first + args->queries : args->tokens;
     for (size_t image = 0; image < args->images; image++)
         for (size_t head = 0; head < args->heads; head++)
-            for (size_t t = 0; t < args->tokens; t++)
+            for (size_t t = first; t < end; t++)
                 backward_of_query(args, image, head, t, a, ds);
 }

@@ -145,3 +145,27 @@ void kh_reference_mlp(kh_ctx *ctx, const kh_mlp_args *args) {
         }
     }
 }
+
+void kh_reference_mlp_backward(kh_ctx *ctx, const kh_mlp_backward_args *args) {
+    const kh_weight *fc1 = args->fc1, *fc2 = args->fc2;
+    const size_t dim = fc1->ins, neurons = fc1->outs;
+    assert(fc2->ins == neurons && fc2->outs == dim);
+    float *hidden = kh_ctx_scratch(ctx, 0); /* [neurons] */
+    for (size_t r = 0; r < args->rows; r++) {
+        kh_reference_linear_backward(ctx, &(kh_linear_backward_args){.rows = 1,
+                                                                     .dy = args->dy + r * dim,
+                                                                     .dy_stride = dim,
+                                                                     .gamma = args->gamma,
+                                                                     .w = fc2,
+                                                                     .act = args->act,
+                                                                     .pre = args->pre + r * neurons,
+                                                                     .dx = hidden});
+        kh_reference_linear_backward(
+            ctx, &(kh_linear_backward_args){.rows = 1,
+                                            .dy = hidden,
+                                            .dy_stride = neurons,
+                                            .w = fc1,
+                                            .add = args->add ? args->add + r * dim : NULL,
+                                            .dx = args->dx + r * dim});
+    }
+}

@@ -42,6 +42,7 @@ const kh_backend kh_reference_backend = {
     .linear = kh_reference_linear,
     .linear_backward = kh_reference_linear_backward,
     .mlp = kh_reference_mlp,
+    .mlp_backward = kh_reference_mlp_backward,
     .reserve_attention = kh_reference_reserve_attention,
     .attention = kh_reference_attention,
     .attention_backward = kh_reference_attention_backward,

@@ -27,6 +27,7 @@ size_t kh_reference_weight_bytes(const kh_weight *weight);
 void kh_reference_linear(kh_ctx *ctx, const kh_linear_args *args);
 void kh_reference_linear_backward(kh_ctx *ctx, const kh_linear_backward_args *args);
 void kh_reference_mlp(kh_ctx *ctx, const kh_mlp_args *args);
+void kh_reference_mlp_backward(kh_ctx *ctx, const kh_mlp_backward_args *args);
 
 bool kh_reference_reserve_attention(kh_ctx *ctx, size_t tokens, size_t head_dim);
 void kh_reference_attention(kh_ctx *ctx, const kh_attention_args *args);
