@@ -2,6 +2,7 @@
 #ifndef KEYHOLE_H
 #define KEYHOLE_H
 
+#include "keyhole/ablate.h"
 #include "keyhole/atlas.h"
 #include "keyhole/base.h"
 #include "keyhole/bases.h"

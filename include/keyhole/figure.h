@@ -164,6 +164,25 @@ typedef struct kh_figure_lines {
     double width, height;
 } kh_figure_lines;
 
+/* Dots: clouds of points, e.g. one dot for each class. */
+typedef struct kh_figure_cloud {
+    const char *name;    /* legend; NULL: not in it */
+    const double *x, *y; /* [count] */
+    size_t count;
+} kh_figure_cloud;
+
+typedef struct kh_figure_scatter {
+    const char *title;
+    kh_figure_axis x, y;
+    const kh_figure_cloud *clouds;
+    size_t cloud_count;
+    bool has_diagonal; /* a dashed line where y = x */
+    bool has_zeros;    /* thin lines at x = 0 and y = 0 */
+    bool is_last_null; /* draw the last cloud in grey and first: what chance gives */
+    double radius;     /* of a dot; 3.5 */
+    double width, height;
+} kh_figure_scatter;
+
 /* Stems: one thin line per index, the `labelled` largest named (figure 4 of the report). */
 typedef struct kh_figure_stems {
     const char *title;
@@ -207,6 +226,8 @@ typedef struct kh_figure_matrix {
 KH_API kh_status kh_figure_add_bars(kh_figure *figure, const kh_figure_bars *bars, kh_error *err);
 KH_API kh_status kh_figure_add_lines(kh_figure *figure, const kh_figure_lines *lines,
                                      kh_error *err);
+KH_API kh_status kh_figure_add_scatter(kh_figure *figure, const kh_figure_scatter *scatter,
+                                       kh_error *err);
 KH_API kh_status kh_figure_add_stems(kh_figure *figure, const kh_figure_stems *stems,
                                      kh_error *err);
 KH_API kh_status kh_figure_add_histogram(kh_figure *figure, const kh_figure_histogram *histogram,

@@ -165,11 +165,13 @@ static void draw_key(cairo_t *cr, const kh_key *key, double x, double y) {
     kh_set_rgb(cr, key->rgb, 1);
     cairo_set_line_width(cr, 2);
     if (key->kind == KH_KEY_DASH) cairo_set_dash(cr, dashes, 2, 0);
-    cairo_move_to(cr, x, middle);
-    cairo_line_to(cr, x + KEY_WIDTH - 6, middle);
-    cairo_stroke(cr);
+    if (key->kind != KH_KEY_DOT) {
+        cairo_move_to(cr, x, middle);
+        cairo_line_to(cr, x + KEY_WIDTH - 6, middle);
+        cairo_stroke(cr);
+    }
     cairo_set_dash(cr, NULL, 0, 0);
-    if (key->kind == KH_KEY_POINTS) {
+    if (key->kind == KH_KEY_POINTS || key->kind == KH_KEY_DOT) {
         cairo_arc(cr, x + (KEY_WIDTH - 6) / 2, middle, 3, 0, 2 * 3.14159265358979);
         cairo_fill(cr);
     }

@@ -7,7 +7,13 @@
 #include "figure/page.h"
 #include "figure/ticks.h"
 
-typedef enum kh_key_kind { KH_KEY_BOX, KH_KEY_LINE, KH_KEY_DASH, KH_KEY_POINTS } kh_key_kind;
+typedef enum kh_key_kind {
+    KH_KEY_BOX,
+    KH_KEY_LINE,
+    KH_KEY_DASH,
+    KH_KEY_POINTS,
+    KH_KEY_DOT
+} kh_key_kind;
 
 /* A line of the legend. */
 typedef struct kh_key {

@@ -1,4 +1,5 @@
 /* A class's neurons on pictures: one pass, taps for exactly the neurons needed. */
+#include "lens/pooling.h"
 #include "lens/values.h"
 
 #include "base/alloc.h"
@@ -358,43 +359,6 @@ done:
     return status;
 }
 
-/* How much of each token's normalised residual the logit sees through each head: the pooling's
- * weights over sigma, the final norm's frozen denominator. scale: [tokens], or one for the mean
- * pooled before the norm, or NULL without a norm. */
-static void pool_weights(look_run *run, const float *scale) {
-    const kh_model_info *info = run->info;
-    const size_t prefix = info->prefix_tokens, patches = info->tokens - prefix;
-    for (size_t h = 0; h < 2; h++)
-        memset(run->weight[h], 0, info->tokens * sizeof(double));
-    double *first = run->weight[0], *second = run->weight[1];
-    switch (info->pool) {
-    case KH_POOL_TOKEN:
-        first[0] = 1 / (double)scale[0];
-        break;
-    case KH_POOL_DISTILL:
-        first[0] = 0.5 / (double)scale[0];
-        second[1] = 0.5 / (double)scale[1];
-        break;
-    case KH_POOL_CLS_AVG:
-        first[0] = 1 / (double)scale[0];
-        break;
-    case KH_POOL_AVG_FC:
-    case KH_POOL_AVG:
-    case KH_POOL_RAW_AVG:
-    case KH_POOL_MAP:
-        break;
-    }
-    if (info->pool == KH_POOL_TOKEN || info->pool == KH_POOL_DISTILL || info->pool == KH_POOL_MAP)
-        return;
-    double *mean = info->pool == KH_POOL_CLS_AVG ? second : first;
-    for (size_t t = prefix; t < info->tokens; t++) {
-        const double sigma = !scale                         ? 1
-                             : info->pool == KH_POOL_AVG_FC ? (double)scale[0]
-                                                            : (double)scale[t];
-        mean[t] = 1 / (sigma * (double)patches);
-    }
-}
-
 /* ---- the pass ------------------------------------------------------------------------------ */
 
 /* Coefficients of one neuron on one image of the batch: [tokens] with `stride` between tokens. */
@@ -448,8 +412,9 @@ static kh_status take_image(look_run *run, const kh_pass *pass, size_t in_batch,
     if (out->contribution) {
         const size_t per_image =
             run->scale_tap == SIZE_MAX ? 0 : kh_pass_tap_count(pass, run->scale_tap);
-        pool_weights(run,
-                     per_image ? kh_pass_tap(pass, run->scale_tap) + in_batch * per_image : NULL);
+        kh_lens_pool_weights(
+            run->info, per_image ? kh_pass_tap(pass, run->scale_tap) + in_batch * per_image : NULL,
+            run->weight[0], run->weight[1]);
     }
     for (size_t rank = 0; rank < out->k; rank++) {
         const size_t at = image * out->k + rank;
