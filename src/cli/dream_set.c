@@ -3,6 +3,7 @@
 #include "cli/dream.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef enum kind { NUMBER, SIZE, SWITCH, CHOICE } kind;
@@ -132,6 +133,14 @@ kh_status kh_dream_set(const char *list, kh_dream_settings *s, kh_error *err) {
     return KH_OK;
 }
 
+/* As short as it can be read back exactly. */
+static void put_number(double number, kh_text *out) {
+    char text[32];
+    (void)snprintf(text, sizeof text, "%.15g", number);
+    if (strtod(text, NULL) != number) (void)snprintf(text, sizeof text, "%.17g", number);
+    kh_text_add(out, text);
+}
+
 void kh_dream_set_text(const kh_dream_settings *s, kh_text *out) {
     for (size_t i = 0; i < KNOBS; i++) {
         const knob *k = &knobs[i];
@@ -144,7 +153,7 @@ void kh_dream_set_text(const kh_dream_settings *s, kh_text *out) {
         switch (k->kind) {
         case NUMBER:
             memcpy(&number, at, sizeof number);
-            kh_text_addf(out, "%.17g", number);
+            put_number(number, out);
             break;
         case SIZE:
             memcpy(&whole, at, sizeof whole);
