@@ -201,6 +201,11 @@ typedef struct kh_pass_spec {
     size_t seed_token_count;
     /* Resume: start behind blocks 0..start_block-1 with residual rows given to kh_pass_run_from. */
     size_t start_block;
+    /* 0: all tokens. Else the pass runs on that many, for pictures some of whose patches are
+     * dropped behind the position embeddings: kh_pass_run_from takes [batch, tokens, dim] with the
+     * prefix tokens first, then the patches that are kept, in any order. Sites, taps and edits
+     * count tokens as they are given. */
+    size_t tokens;
 } kh_pass_spec;
 
 /* A plan and the memory to carry it out. Computes only what the spec needs: the last block it must

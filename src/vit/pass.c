@@ -36,6 +36,22 @@ kh_status kh_pass_fit_context(kh_ctx *ctx, const kh_model *model, kh_error *err)
     return reserve_scratch(ctx, model, err);
 }
 
+/* Only some tokens: the same weights under another number of tokens. Nothing in front of the blocks
+ * fits such a model, so passes over it start from residual rows. */
+static kh_status drop_tokens(kh_pass *p, size_t tokens, kh_error *err) {
+    const kh_model *m = p->model;
+    const bool needs_patch = m->info.pool != KH_POOL_TOKEN && m->info.pool != KH_POOL_DISTILL;
+    if (tokens < m->info.prefix_tokens + needs_patch || tokens > m->info.tokens)
+        return kh_fail(err, KH_E_ARG, "a pass over %zu tokens; this model's has %zu to %zu", tokens,
+                       m->info.prefix_tokens + needs_patch, m->info.tokens);
+    p->narrow = kh_calloc(1, sizeof *p->narrow);
+    if (!p->narrow) return kh_fail(err, KH_E_MEMORY, "out of memory for a pass");
+    *p->narrow = *m;
+    p->narrow->info.tokens = tokens;
+    p->model = p->narrow;
+    return KH_OK;
+}
+
 kh_status kh_pass_create(kh_ctx *ctx, const kh_model *model, const kh_pass_spec *spec,
                          kh_pass **out, kh_error *err) {
     *out = NULL;
@@ -53,7 +69,8 @@ kh_status kh_pass_create(kh_ctx *ctx, const kh_model *model, const kh_pass_spec 
     p->want_logits = spec->want_logits;
     p->want_gradient = spec->want_gradient;
     p->broken = SIZE_MAX;
-    const kh_status status = kh_plan_make(p, spec, err);
+    kh_status status = spec->tokens ? drop_tokens(p, spec->tokens, err) : KH_OK;
+    if (!status) status = kh_plan_make(p, spec, err);
     if (status) {
         kh_pass_free(p);
         return status;
@@ -73,6 +90,7 @@ kh_status kh_pass_create(kh_ctx *ctx, const kh_model *model, const kh_pass_spec 
 void kh_pass_free(kh_pass *p) {
     if (!p) return;
     kh_plan_clear(p);
+    kh_free(p->narrow);
     kh_free(p);
 }
 
@@ -146,8 +164,8 @@ kh_status kh_pass_run(kh_pass *p, const float *images, size_t batch, kh_error *e
     if (!images) return kh_fail(err, KH_E_ARG, "kh_pass_run needs images");
     if (!p->runs_embed)
         return kh_fail(err, KH_E_ARG,
-                       "this pass starts at block %zu; give its residual to kh_pass_run_from",
-                       p->first_block);
+                       "this pass starts at block %zu%s; give its residual to kh_pass_run_from",
+                       p->first_block, p->narrow ? " with some of the tokens" : "");
     return run(p, images, NULL, batch, err);
 }
 

@@ -413,7 +413,7 @@ kh_status kh_plan_make(kh_pass *p, const kh_pass_spec *spec, kh_error *err) {
         return kh_fail(err, KH_E_ARG, "start_block is %zu, the model has %zu blocks",
                        spec->start_block, m->info.blocks);
     p->first_block = spec->start_block;
-    p->runs_embed = spec->start_block == 0;
+    p->runs_embed = spec->start_block == 0 && !p->narrow;
     p->blocks = kh_calloc(m->info.blocks + 1, sizeof *p->blocks);
     bool *marked = kh_calloc(m->info.tokens, sizeof *marked);
     kh_status status = KH_OK;

@@ -95,6 +95,7 @@ typedef struct kh_recorder kh_recorder;
 struct kh_pass {
     kh_ctx *ctx;
     const kh_model *model;
+    kh_model *narrow; /* `model` with fewer tokens, or NULL; the only thing of it that is owned */
     const kh_backend *ops;
     size_t max_batch;
     bool want_logits, want_gradient;

@@ -1,6 +1,7 @@
 /* What a pass computes, what it refuses, and what it takes. */
 #include "vit/parity.h"
 #include "vit/passes.h"
+#include "vit/reference.h"
 
 #include "base/alloc.h"
 
@@ -311,6 +312,68 @@ static void the_head_reads_plain_vectors(void **state) {
     kh_model_close(model);
 }
 
+/* Keys of these tokens get no attention at all: to the others they are not there. */
+typedef struct dropped_tokens {
+    size_t tokens;
+    const bool *is_dropped;
+} dropped_tokens;
+
+static void hide_keys(void *user, const char *site, double *values, size_t count) {
+    const dropped_tokens *d = user;
+    if (!strstr(site, "hook_attn_scores")) return;
+    for (size_t i = 0; i < count; i++)
+        if (d->is_dropped[i % d->tokens]) values[i] = -1e30;
+}
+
+static void dropped_tokens_leave_no_trace(void **state) {
+    (void)state;
+    kh_error err;
+    static const size_t kept[] = {0, 3, 4, 9, 16};
+    enum { KEPT = 5, DIM = 24 };
+    kh_model *model = pass_open(best(), "vit_base");
+    const kh_model_info *info = kh_model_get_info(model);
+    float *images = pass_images(model, 1), rows[KEPT * DIM];
+    const kh_tap tap = {.site = "blocks.0.hook_resid_pre"};
+    kh_pass_spec spec = {.taps = &tap, .tap_count = 1, .want_logits = true};
+    kh_pass *whole = pass_make(best(), model, &spec);
+    kh_assert_ok(kh_pass_run(whole, images, 1, &err));
+    const float *embedded = kh_pass_tap(whole, 0);
+    bool is_dropped[64];
+    for (size_t t = 0; t < info->tokens; t++)
+        is_dropped[t] = true;
+    for (size_t k = 0; k < KEPT; k++) {
+        memcpy(rows + k * DIM, embedded + kept[k] * DIM, DIM * sizeof *rows);
+        is_dropped[kept[k]] = false;
+    }
+    spec = (kh_pass_spec){.tokens = KEPT, .want_logits = true};
+    kh_pass *narrow = pass_make(best(), model, &spec);
+    kh_assert_fails(kh_pass_run(narrow, images, 1, &err), KH_E_ARG, "with some of the tokens");
+    kh_assert_ok(kh_pass_run_from(narrow, rows, 1, &err));
+    double *pixels = calloc(3 * 32 * 32, sizeof *pixels), want[10];
+    for (size_t i = 0; i < 3 * 32 * 32; i++)
+        pixels[i] = (double)images[i];
+    ref_model *reference = ref_from_model(model);
+    dropped_tokens hidden = {info->tokens, is_dropped};
+    ref_forward(reference, pixels, hide_keys, &hidden, want);
+    for (size_t c = 0; c < 10; c++)
+        if (!(fabs((double)kh_pass_logits(narrow)[c] - want[c]) <= 2e-5))
+            fail_msg("logit %zu: %g, expected %g", c, (double)kh_pass_logits(narrow)[c], want[c]);
+    kh_pass_free(narrow);
+    /* all of them: the whole model, bit for bit */
+    spec.tokens = info->tokens;
+    narrow = pass_make(best(), model, &spec);
+    kh_assert_ok(kh_pass_run_from(narrow, embedded, 1, &err));
+    pass_assert_same(kh_pass_logits(narrow), kh_pass_logits(whole), 10, "all tokens");
+    kh_pass_free(narrow);
+    spec.tokens = info->tokens + 1;
+    kh_assert_fails(kh_pass_create(best(), model, &spec, &narrow, &err), KH_E_ARG, "1 to 17");
+    ref_close(reference);
+    kh_pass_free(whole);
+    free(pixels);
+    free(images);
+    kh_model_close(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pass_computes_only_what_is_asked_for),
@@ -321,6 +384,7 @@ int main(void) {
         cmocka_unit_test(impossible_passes_are_refused),
         cmocka_unit_test(a_logit_that_is_not_a_number_is_an_error),
         cmocka_unit_test(the_head_reads_plain_vectors),
+        cmocka_unit_test(dropped_tokens_leave_no_trace),
     };
     return cmocka_run_group_tests(tests, NULL, parity_free_contexts);
 }
