@@ -112,6 +112,8 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "out", 'o', offsetof(kh_dream_options, out), "DIR",
      "Folder for pictures, log.csv, sheets and manifest.json; needed. A run that was stopped goes "
      "on there."},
+    {KH_OPT_SIZE, "sheet-cell", 0, offsetof(kh_dream_options, sheet_cell), "PX",
+     "Side of a picture on contact sheets. Default: its own, 128 for small ones."},
     {KH_OPT_FLAG, "evaluate", 0, offsetof(kh_dream_options, evaluates), NULL,
      "Also measure recognition under every view and normalisation: a table and a figure."},
     {KH_OPT_TEXT, "judge", 0, offsetof(kh_dream_options, judge), "LIST",

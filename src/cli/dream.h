@@ -22,7 +22,7 @@ typedef struct kh_dream_options {
     const char *preset, *snapshots, *norm, *schedule, *set;
     size_t steps, batch, size, seed;
     double lr;
-    size_t check_every, until;
+    size_t check_every, until, sheet_cell;
     const char *out, *judge, *natural;
     bool evaluates, overwrite;
 } kh_dream_options;

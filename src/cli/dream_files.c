@@ -169,12 +169,13 @@ static kh_status draw_sheet(const kh_dream_run *run, size_t pick, size_t page, s
     const kh_figure_options head = {.title = title, .subtitle = subtitle, .footnote = footnote};
     kh_figure *figure;
     KH_TRY(kh_figure_create(&head, &figure, err));
+    const size_t cell = o->sheet_cell ? o->sheet_cell : s->pictures[0].width < 96 ? 128 : 0;
     const size_t columns = columns_for(s->count, run->objective.images);
     const kh_figure_grid grid = {.panels = s->panels,
                                  .rows = (s->count + columns - 1) / columns,
                                  .columns = columns,
-                                 .cell_width = s->pictures[0].width < 96 ? 128 : 0,
-                                 .cell_height = s->pictures[0].width < 96 ? 128 : 0,
+                                 .cell_width = cell,
+                                 .cell_height = cell,
                                  .is_smooth = true};
     const kh_status status = kh_figure_add_grid(figure, &grid, err);
     if (!status) {

@@ -25,9 +25,9 @@ static void describe(const kh_dream_run *run, kh_text *out) {
     const kh_dream_options *o = run->options;
     const kh_model_info *info = kh_model_get_info(run->session->model);
     const kh_dream_objective *goal = &run->objective;
-    kh_text_addf(out, "model %s %s %s %zu\npreset %s seed %zu steps %zu\n", info->architecture,
-                 info->sha256, info->source, info->image_height, o->preset, o->seed,
-                 run->settings.steps);
+    kh_text_addf(out, "model %s %s %zu\npreset %s seed %zu steps %zu\n", info->architecture,
+                 info->sha256[0] ? info->sha256 : info->source, info->image_height, o->preset,
+                 o->seed, run->settings.steps);
     kh_dream_set_text(&run->settings, out);
     kh_text_addf(out, "\ngate %d %zu tokens %d %zu images %zu diversity %d %a interpolate %d\n",
                  (int)goal->gate, goal->warm_steps, (int)goal->tokens, goal->cell, goal->images,
