@@ -209,7 +209,7 @@ typedef struct kh_ablate_neuron {
     kh_neuron neuron;
     kh_ablate_pick picked_by;
     size_t place; /* by ln among all of the scope */
-    double ln, fold, contribution, direct, activation;
+    double ln, fold, contribution, direct, direct_margin, activation;
     kh_ablate_mean effect_logit, effect_margin; /* base minus ablated */
 } kh_ablate_neuron;
 

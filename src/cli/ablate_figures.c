@@ -16,6 +16,14 @@ static double quantity(const kh_ablation *a, const char *key) {
     return q ? q->value.mean : (double)NAN;
 }
 
+const char *kh_ablate_number(double value, int decimals, char *out, size_t out_bytes) {
+    char digits[24];
+    (void)snprintf(digits, sizeof digits, "%.*f", decimals, fabs(value));
+    const bool is_zero = strspn(digits, "0.") == strlen(digits);
+    (void)snprintf(out, out_bytes, "%s%s", value < 0 && !is_zero ? "\u2212" : "", digits);
+    return out;
+}
+
 kh_status kh_ablate_page(const char *title, const char *subtitle, const char *footnote,
                          size_t columns, kh_figure **out, kh_error *err) {
     const kh_figure_options options = {.title = title, .subtitle = subtitle, .footnote = footnote};
@@ -118,13 +126,16 @@ static kh_status draw_damage(const kh_ablate_run *run, const char *footnote, con
     const size_t k = isnan(quantity(a, "d_margin_10")) ? 1 : 10;
     const double random = quantity(a, k == 10 ? "random_d_margin_10" : "random_d_margin_1");
     char beside[80] = "";
+    char own[32], other[32];
     if (!isnan(random))
-        (void)snprintf(beside, sizeof beside, ", matched random ones by %.2f", random);
-    (void)snprintf(title, sizeof title,
-                   "Without the first %zu neuron%s of its class an image's margin changes by %.2f "
-                   "logits%s",
-                   k, k == 1 ? "" : "s", quantity(a, k == 10 ? "d_margin_10" : "d_margin_1"),
-                   beside);
+        (void)snprintf(beside, sizeof beside, "; without random ones by %s",
+                       kh_ablate_number(random, 2, other, sizeof other));
+    (void)snprintf(
+        title, sizeof title,
+        "Without its class's first %zu neuron%s an image's margin changes by %s logits%s", k,
+        k == 1 ? "" : "s",
+        kh_ablate_number(quantity(a, k == 10 ? "d_margin_10" : "d_margin_1"), 2, own, sizeof own),
+        beside);
     (void)snprintf(subtitle, sizeof subtitle,
                    "Neurons of %s, ranked by %s for the image's true class; coefficients changed "
                    "by op %s on tokens %s. Margin: true class's logit minus the largest other.",

@@ -124,7 +124,8 @@ static void write_doses(kh_tables *t, const kh_ablation *a) {
 static void write_neurons(kh_tables *t, const kh_ablation *a) {
     kh_tables_begin(t, "causal",
                     "class:i block:i neuron:i picked_by:t place:i ln:r fold:r contribution:r "
-                    "direct:r activation:r n:i effect_logit:r effect_logit_lo:r effect_logit_hi:r "
+                    "direct:r direct_margin:r activation:r n:i effect_logit:r effect_logit_lo:r "
+                    "effect_logit_hi:r "
                     "effect_margin:r effect_margin_lo:r effect_margin_hi:r",
                     "single neurons: alignment, contribution and effect side by side");
     for (size_t i = 0; i < a->listed_count; i++) {
@@ -133,7 +134,8 @@ static void write_neurons(kh_tables *t, const kh_ablation *a) {
         neuron(t, n->neuron);
         kh_tables_text(t, kh_ablate_pick_name(n->picked_by));
         kh_tables_index(t, n->place);
-        const double values[] = {n->ln, n->fold, n->contribution, n->direct, n->activation};
+        const double values[] = {n->ln,     n->fold,          n->contribution,
+                                 n->direct, n->direct_margin, n->activation};
         for (size_t v = 0; v < sizeof values / sizeof *values; v++)
             kh_tables_real(t, values[v]);
         kh_tables_index(t, n->effect_logit.n);

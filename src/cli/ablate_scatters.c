@@ -59,6 +59,7 @@ kh_status kh_ablate_draw_selectivity(const kh_ablate_run *run, const char *footn
     const kh_ablation *a = &run->result;
     char title[200];
     const size_t k = a->options.sweep_k[a->options.sweep_k_count - 1];
+    char texts[2][32];
     double own = (double)NAN, other = (double)NAN;
     for (size_t i = 0; i < a->effect_count; i++) {
         const kh_ablate_effect *e = &a->effects[i];
@@ -70,10 +71,12 @@ kh_status kh_ablate_draw_selectivity(const kh_ablate_run *run, const char *footn
         else
             other = e->value.mean;
     }
-    (void)snprintf(title, sizeof title,
-                   "Without %zu neuron%s of a class, accuracy changes by %.3f on its images and by "
-                   "%.3f on all others",
-                   k, k == 1 ? "" : "s", own, other);
+    (void)snprintf(
+        title, sizeof title,
+        "Without %zu neuron%s of a class, accuracy changes by %s on its images and by %s "
+        "on all others",
+        k, k == 1 ? "" : "s", kh_ablate_number(own, 3, texts[0], sizeof texts[0]),
+        kh_ablate_number(other, 3, texts[1], sizeof texts[1]));
     kh_figure *figure = NULL;
     kh_status status = kh_ablate_page(
         title,
@@ -99,6 +102,7 @@ static kh_status add_doses(const kh_ablation *a, kh_figure *figure, kh_ablate_im
                            bool is_logit, const char *title, const char *y_label, kh_error *err) {
     double x[2][MOST_DOSES], y[2][MOST_DOSES], low[2][MOST_DOSES], high[2][MOST_DOSES];
     size_t count[2] = {0, 0};
+    double most = 0.01;
     for (size_t i = 0; i < a->dose_count; i++) {
         const kh_ablate_dose *d = &a->doses[i];
         const size_t set = d->set == KH_ABLATE_RANDOM;
@@ -110,7 +114,9 @@ static kh_status add_doses(const kh_ablation *a, kh_figure *figure, kh_ablate_im
         y[set][at] = m->mean;
         low[set][at] = m->lo;
         high[set][at] = m->hi;
+        most = fmax(most, m->hi);
     }
+    const bool is_share = !is_logit && images == KH_ABLATE_ON_OTHER; /* from 0 on */
     const kh_figure_line lines[] = {{.name = "the class's first neurons",
                                      .x = x[0],
                                      .y = y[0],
@@ -128,7 +134,7 @@ static kh_status add_doses(const kh_ablation *a, kh_figure *figure, kh_ablate_im
                                      .kind = KH_LINE_NULL}};
     const kh_figure_lines chart = {.title = title,
                                    .x = {.label = "factor of the coefficients"},
-                                   .y = {.label = y_label},
+                                   .y = {.label = y_label, .high = is_share ? 1.05 * most : 0},
                                    .lines = lines,
                                    .line_count = 2,
                                    .width = 560,
@@ -179,23 +185,55 @@ kh_status kh_ablate_draw_steering(const kh_ablate_run *run, const char *footnote
 
 /* ---- alignment, contribution, effect --------------------------------------------------------- */
 
-typedef enum measure { LN, CONTRIBUTION, DIRECT, ACTIVATION } measure;
+typedef struct panel {
+    const char *pair, *title, *x_label;
+    double (*x)(const kh_ablate_neuron *neuron);
+    bool is_margin, has_diagonal;
+} panel;
 
-static double measure_of(const kh_ablate_neuron *n, measure which) {
-    return which == LN             ? n->ln
-           : which == CONTRIBUTION ? n->contribution
-           : which == DIRECT       ? n->direct
-                                   : n->activation;
+static double ln_of(const kh_ablate_neuron *n) {
+    return n->ln;
+}
+static double contribution_of(const kh_ablate_neuron *n) {
+    return n->contribution;
+}
+static double direct_of(const kh_ablate_neuron *n) {
+    return n->direct;
+}
+static double direct_margin_of(const kh_ablate_neuron *n) {
+    return n->direct_margin;
 }
 
-static kh_status add_measure(const kh_ablation *a, kh_figure *figure, measure which,
-                             const char *pair, const char *title, const char *x_label,
-                             kh_error *err) {
+static const panel panels[] = {
+    {"ln_effect", "Alignment", "alignment, mode ln (logits)", ln_of, false, false},
+    {"ln_effect_margin", "Alignment", "alignment, mode ln (logits)", ln_of, true, false},
+    {"contribution_effect", "Contribution", "logits it adds directly", contribution_of, false,
+     false},
+    {"contribution_effect_margin", "Contribution", "logits it adds directly", contribution_of, true,
+     false},
+    {"direct_effect", "Direct effect of this edit", "logits the edit takes directly", direct_of,
+     false, true},
+    {"direct_margin_effect_margin", "Direct effect of this edit",
+     "margin the edit takes directly (logits)", direct_margin_of, true, true}};
+enum { PANELS = sizeof panels / sizeof *panels };
+
+static double correlation_of(const kh_ablation *a, const char *pair) {
+    for (size_t i = 0; i < a->correlation_count; i++) {
+        const kh_ablate_correlation *c = &a->correlations[i];
+        if (c->level == KH_ABLATE_OF_MEAN && strcmp(c->pair, pair) == 0 &&
+            strcmp(c->neurons, "listed") == 0)
+            return c->spearman;
+    }
+    return (double)NAN;
+}
+
+static kh_status add_panel(const kh_ablation *a, kh_figure *figure, const panel *what,
+                           kh_error *err) {
     static const char *const names[] = {"first by alignment", "first by contribution or activation",
                                         "random"};
     double *x[3], *y[3], *memory = kh_calloc(6 * a->listed_count, sizeof *memory);
     size_t count[3] = {0, 0, 0};
-    char full[160];
+    char title[160], number[32];
     if (!memory) return kh_fail(err, KH_E_MEMORY, "no memory for a figure");
     for (size_t g = 0; g < 3; g++) {
         x[g] = memory + 2 * g * a->listed_count;
@@ -206,31 +244,27 @@ static kh_status add_measure(const kh_ablation *a, kh_figure *figure, measure wh
         const size_t g = n->picked_by == KH_ABLATE_PICK_LN       ? 0
                          : n->picked_by == KH_ABLATE_PICK_RANDOM ? 2
                                                                  : 1;
-        x[g][count[g]] = measure_of(n, which);
-        y[g][count[g]++] = n->effect_logit.mean;
+        x[g][count[g]] = what->x(n);
+        y[g][count[g]++] = what->is_margin ? n->effect_margin.mean : n->effect_logit.mean;
     }
-    double rho = (double)NAN;
-    for (size_t i = 0; i < a->correlation_count; i++) {
-        const kh_ablate_correlation *c = &a->correlations[i];
-        if (c->level == KH_ABLATE_OF_MEAN && strcmp(c->pair, pair) == 0 &&
-            strcmp(c->neurons, "listed") == 0)
-            rho = c->spearman;
-    }
-    (void)snprintf(full, sizeof full, "%s: Spearman %.2f", title, rho);
+    (void)snprintf(title, sizeof title, "%s, %s: Spearman %s", what->title,
+                   what->is_margin ? "margin" : "logit",
+                   kh_ablate_number(correlation_of(a, what->pair), 2, number, sizeof number));
     kh_figure_cloud clouds[3];
     for (size_t g = 0; g < 3; g++)
         clouds[g] = (kh_figure_cloud){names[g], x[g], y[g], count[g]};
-    const kh_figure_scatter chart = {.title = full,
-                                     .x = {.label = x_label},
-                                     .y = {.label = "logit lost without it"},
-                                     .clouds = clouds,
-                                     .cloud_count = 3,
-                                     .has_diagonal = which == DIRECT,
-                                     .has_zeros = true,
-                                     .is_last_null = true,
-                                     .radius = 2.5,
-                                     .width = 560,
-                                     .height = 340};
+    const kh_figure_scatter chart = {
+        .title = title,
+        .x = {.label = what->x_label},
+        .y = {.label = what->is_margin ? "margin lost without it" : "logit lost without it"},
+        .clouds = clouds,
+        .cloud_count = 3,
+        .has_diagonal = what->has_diagonal,
+        .has_zeros = true,
+        .is_last_null = true,
+        .radius = 2.5,
+        .width = 560,
+        .height = 300};
     const kh_status status = kh_figure_add_scatter(figure, &chart, err);
     kh_free(memory);
     return status;
@@ -239,35 +273,23 @@ static kh_status add_measure(const kh_ablation *a, kh_figure *figure, measure wh
 kh_status kh_ablate_draw_causal(const kh_ablate_run *run, const char *footnote, const char *folder,
                                 kh_error *err) {
     const kh_ablation *a = &run->result;
-    char title[200];
-    double rho[2] = {(double)NAN, (double)NAN};
-    const kh_ablate_quantity *q = kh_ablate_quantity_of(a, "spearman_ln_effect", false);
-    if (q) rho[0] = q->value.mean;
-    q = kh_ablate_quantity_of(a, "spearman_contribution_effect", false);
-    if (q) rho[1] = q->value.mean;
-    (void)snprintf(title, sizeof title,
-                   "Alignment ranks single neurons by their effect with a correlation of %.2f, "
-                   "contribution with %.2f",
-                   rho[0], rho[1]);
+    char title[240], numbers[3][32];
+    (void)snprintf(
+        title, sizeof title,
+        "Rank correlation with the margin a neuron holds: alignment %s, contribution %s, direct "
+        "effect %s",
+        kh_ablate_number(correlation_of(a, "ln_effect_margin"), 2, numbers[0], 32),
+        kh_ablate_number(correlation_of(a, "contribution_effect_margin"), 2, numbers[1], 32),
+        kh_ablate_number(correlation_of(a, "direct_margin_effect_margin"), 2, numbers[2], 32));
     kh_figure *figure = NULL;
     kh_status status = kh_ablate_page(
         title,
-        "One dot for each class and neuron: mean over the class's images. Effect: the true "
-        "class's logit with the neuron minus without it. Correlations are means over classes "
-        "of Spearman's within a class.",
+        "One dot for each class and neuron: mean over the class's images of what the true class's "
+        "logit (left) and margin (right) lose without the neuron. Correlations are means over "
+        "classes of Spearman's within a class. Dashed: as the direct effect says.",
         footnote, 2, &figure, err);
-    if (!status)
-        status = add_measure(a, figure, LN, "ln_effect", "Alignment", "alignment, mode ln (logits)",
-                             err);
-    if (!status)
-        status = add_measure(a, figure, CONTRIBUTION, "contribution_effect", "Contribution",
-                             "logits it adds directly", err);
-    if (!status)
-        status = add_measure(a, figure, DIRECT, "direct_effect", "Direct effect of this very edit",
-                             "logits the edit takes directly", err);
-    if (!status)
-        status = add_measure(a, figure, ACTIVATION, "activation_effect", "Activation",
-                             "mean memory coefficient", err);
+    for (size_t i = 0; i < PANELS && !status; i++)
+        status = add_panel(a, figure, &panels[i], err);
     return kh_ablate_page_end(status, figure, folder, "ablate_causal", err);
 }
 

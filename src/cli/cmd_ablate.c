@@ -312,11 +312,11 @@ static void print_text(const kh_ablate_run *run, const char *out) {
     printf("; %s, %zu neurons, ranked by %s, op %s, tokens %s\n%zu variants\n\n", scope, a->neurons,
            kh_ablate_rank_name(o->rank), kh_ablate_op_name(o->ops[0]),
            kh_ablate_tokens_name(o->tokens), a->variants);
-    printf("%-30s %-8s %8s %10s  %s\n", "quantity", "images", "n", "mean", "95 % interval");
+    printf("%-36s %-8s %8s %10s  %s\n", "quantity", "images", "n", "mean", "95 % interval");
     for (size_t i = 0; i < a->quantity_count; i++) {
         const kh_ablate_quantity *q = &a->quantities[i];
         if (isnan(q->value.mean) && isnan(q->value.lo)) continue;
-        printf("%-30s %-8s %8zu %10.4g", q->key, q->is_correct ? "correct" : "all", q->value.n,
+        printf("%-36s %-8s %8zu %10.4g", q->key, q->is_correct ? "correct" : "all", q->value.n,
                q->value.mean);
         if (!isnan(q->value.lo)) printf("  [%.4g, %.4g]", q->value.lo, q->value.hi);
         putchar('\n');

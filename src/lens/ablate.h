@@ -154,7 +154,7 @@ typedef struct kh_ablate_series {
 enum { KH_ABLATE_MOST_SERIES = 4 + KH_ABLATE_OPS };
 
 enum { KH_SWEEP_COLUMNS = 4, KH_STEER_COLUMNS = 4, KH_SWAP_COLUMNS = 6, KH_STEER_DOSES = 6 };
-enum { KH_CAUSAL_COLUMNS = 3, KH_SHARED_COLUMNS = 4 };
+enum { KH_CAUSAL_COLUMNS = 4, KH_SHARED_COLUMNS = 4 };
 extern const double kh_steer_alphas[KH_STEER_DOSES];
 
 typedef struct kh_ablate_listed {

@@ -28,6 +28,7 @@ static void list_class(kh_ablate_study *s, kh_ablation *out, size_t c, kh_column
             .fold = (double)s->fold[unit * s->classes + c],
             .contribution = s->contribution[c * s->units + unit],
             .direct = columns->mean[at + 2],
+            .direct_margin = columns->mean[at + 3],
             .activation = s->activation[c * s->units + unit],
             .effect_logit = kh_columns_get(columns, at, n),
             .effect_margin = kh_columns_get(columns, at + 1, n)};
@@ -41,6 +42,7 @@ typedef enum quantity {
     FOLD,
     CONTRIBUTION,
     DIRECT,
+    DIRECT_MARGIN,
     ACTIVATION,
     EFFECT,
     EFFECT_MARGIN
@@ -56,6 +58,8 @@ static double quantity_of(const kh_ablate_neuron *n, quantity q) {
         return n->contribution;
     case DIRECT:
         return n->direct;
+    case DIRECT_MARGIN:
+        return n->direct_margin;
     case ACTIVATION:
         return n->activation;
     case EFFECT:
@@ -76,7 +80,8 @@ static const struct {
              {"direct_effect", DIRECT, EFFECT},
              {"activation_effect", ACTIVATION, EFFECT},
              {"ln_effect_margin", LN, EFFECT_MARGIN},
-             {"contribution_effect_margin", CONTRIBUTION, EFFECT_MARGIN}};
+             {"contribution_effect_margin", CONTRIBUTION, EFFECT_MARGIN},
+             {"direct_margin_effect_margin", DIRECT_MARGIN, EFFECT_MARGIN}};
 enum { PAIRS = sizeof pairs / sizeof *pairs };
 static const char *const choices[] = {"listed", "ln", "random"};
 enum { CHOICES = 3 };

@@ -76,7 +76,7 @@ kh_status kh_ablate_make_room(kh_ablate_study *s, kh_ablation *out, kh_error *er
         room(d & KH_ABLATE_STEER ? (classes + 1) * 4 * KH_STEER_DOSES : 0, sizeof *out->doses, &ok);
     out->listed = room(listed, sizeof *out->listed, &ok);
     out->correlations =
-        room(d & KH_ABLATE_CAUSAL ? (classes + 2) * 24 : 0, sizeof *out->correlations, &ok);
+        room(d & KH_ABLATE_CAUSAL ? (classes + 2) * 27 : 0, sizeof *out->correlations, &ok);
     out->shared = room(s->shared_count * (classes + 1), sizeof *out->shared, &ok);
     out->class_rows = room(classes, sizeof *out->class_rows, &ok);
     out->quantities = room(MOST_QUANTITIES, sizeof *out->quantities, &ok);

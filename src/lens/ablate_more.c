@@ -151,8 +151,9 @@ static void keep_causal(void *user, size_t tag, const float *logits) {
                     kh_ablate_margin(logits, s->classes, v->truth));
 }
 
-/* Logits the edit takes away directly, the final norm's denominator frozen. */
-static double direct_of(const kh_ablate_visit *v, const kh_ablate_part *part) {
+/* What the edit takes from the value vector's weight in the normalised residual that the logits
+ * read, the final norm's denominator frozen; times `fold`: logits. */
+static double weight_taken(const kh_ablate_visit *v, const kh_ablate_part *part) {
     const kh_ablate_study *s = v->study;
     const size_t neurons = s->info->neurons, unit = part->units[0];
     const float *a = v->state->a[unit / neurons] + unit % neurons;
@@ -161,17 +162,36 @@ static double direct_of(const kh_ablate_visit *v, const kh_ablate_part *part) {
         const double old = (double)a[t * neurons];
         sum += v->weight[t] * (old - kh_ablate_value(part, s->info, 0, unit, t, old));
     }
-    return sum * (double)s->fold[unit * s->classes + v->truth];
+    return sum;
+}
+
+/* The largest other logit's class. */
+static size_t rival_of(const kh_ablate_visit *v) {
+    const size_t classes = v->study->classes;
+    size_t best = v->truth == 0 && classes > 1 ? 1 : 0;
+    for (size_t c = 0; c < classes; c++)
+        if (c != v->truth && v->base.logits[c] > v->base.logits[best]) best = c;
+    return best;
+}
+
+static void note_direct(const kh_ablate_visit *v, const kh_ablate_part *part, size_t rival,
+                        float *out) {
+    const kh_ablate_study *s = v->study;
+    const float *fold = s->fold + part->units[0] * s->classes;
+    const double taken = kh_ablate_has_weights(s->info) ? weight_taken(v, part) : (double)NAN;
+    out[2] = (float)(taken * (double)fold[v->truth]);
+    out[3] = (float)(taken * ((double)fold[v->truth] - (double)fold[rival]));
 }
 
 static kh_status visit_causal(kh_ablate_visit *v, kh_error *err) {
     kh_ablate_study *s = v->study;
     const kh_ablate_listed *list = s->listed + v->truth * s->listed_count;
+    const size_t rival = rival_of(v);
     for (size_t i = 0; i < s->listed_count; i++) {
         const kh_ablate_part part =
             kh_ablate_part_of(s, s->o.ops[0], v->image, v->donor, &list[i].unit, 1, NULL);
-        s->causal[(v->image * s->listed_count + i) * KH_CAUSAL_COLUMNS + 2] =
-            kh_ablate_has_weights(s->info) ? (float)direct_of(v, &part) : NAN;
+        note_direct(v, &part, rival,
+                    s->causal + (v->image * s->listed_count + i) * KH_CAUSAL_COLUMNS);
         KH_TRY(kh_engine_add(&s->engine, v->state, &part, 1, i, keep_causal, v, err));
     }
     return kh_engine_flush(&s->engine, keep_causal, v, err);
