@@ -79,6 +79,7 @@ static kh_status remove_ending(const char *directory, const char *folder,
 kh_status kh_atlas_discard(const char *directory, kh_error *err) {
     static const char *const states[] = {".state", ".state.partial", NULL};
     static const char *const arrays[] = {".npy", ".npy.partial", NULL};
+    static const char *const figures[] = {".png", ".svg", "figures.json", NULL};
     static const char *const rest[] = {"run.sqlite", "run.sqlite.partial", "fingerprint.json"};
     char path[KH_ATLAS_PATH];
     json_t *manifest = read_manifest(directory);
@@ -86,6 +87,7 @@ kh_status kh_atlas_discard(const char *directory, kh_error *err) {
     if (!status) status = remove_listed(directory, manifest, err);
     if (!status) status = remove_ending(directory, "shards", states, err);
     if (!status) status = remove_ending(directory, "arrays", arrays, err);
+    if (!status) status = remove_ending(directory, "figures", figures, err);
     for (size_t i = 0; i < sizeof rest / sizeof *rest && !status; i++)
         status = remove_file(directory, rest[i], err);
     json_decref(manifest);

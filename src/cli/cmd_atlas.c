@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/images.h"
 #include "cli/inputs.h"
+#include "cli/run_figures.h"
 #include "cli/session.h"
 #include "cli/team.h"
 
@@ -20,7 +21,7 @@ typedef struct settings {
     const char *out, *lenses, *shard, *label_file, *from, *truth;
     size_t batch, exemplars, sample, seed, checkpoint;
     double quantile;
-    bool keep_state, dry_run, exif_rotate, gray16_scale, resume, overwrite;
+    bool no_figures, keep_state, dry_run, exif_rotate, gray16_scale, resume, overwrite;
 } settings;
 
 static void defaults(void *at) {
@@ -92,6 +93,8 @@ static const kh_option atlas_options[] = {
      " is there is finished as well.)"},
     {KH_OPT_FLAG, "overwrite", 0, offsetof(settings, overwrite), NULL,
      "Begin again: remove what an earlier run left in DIR."},
+    {KH_OPT_FLAG, "no-figures", 0, offsetof(settings, no_figures), NULL,
+     "Draw no figures at the end; keyhole figures RUN does so later."},
     {KH_OPT_FLAG, "dry-run", 0, offsetof(settings, dry_run), NULL,
      "Say what it would take, and end."},
     DECODE_OPTIONS,
@@ -292,6 +295,7 @@ typedef struct work {
     kh_session session;
     kh_source *source;
     request q;
+    bool has_news; /* tables that no figure shows yet */
 } work;
 
 /* Rank 0 says it; all hear whether that went well. */
@@ -329,6 +333,7 @@ static kh_status dissect(work *w, kh_error *err) {
     o.thresholds = thresholds;
     o.rotated = rotated;
     if (!status) status = kh_atlas(w->session.ctx, w->session.model, w->source, &o, &summary, err);
+    w->has_news |= summary.done_now > 0;
     if (!status) status = report(w, &summary, &o, false, err);
     kh_label_set_close(set);
     free(rotated);
@@ -358,6 +363,17 @@ static kh_status open_all(work *w, size_t count, char **operands, kh_error *err)
     return KH_OK;
 }
 
+/* Figures show results and are none: a run without them is complete. */
+static void draw(work *w) {
+    kh_error why = {0};
+    if (!w->has_news && kh_run_is_drawn(w->s->out)) return;
+    if (kh_run_draw(w->s->out, NULL, kh_session_progress, &w->session, NULL, &why)) {
+        char text[1200];
+        (void)snprintf(text, sizeof text, "the figures are not all drawn: %s", why.text);
+        kh_session_warn(&w->session, text);
+    }
+}
+
 static kh_status do_work(work *w, kh_error *err) {
     const settings *s = w->s;
     const kh_atlas_options *o = &w->q.options;
@@ -366,7 +382,10 @@ static kh_status do_work(work *w, kh_error *err) {
     if (s->dry_run) return say_estimate(&w->session, w->source, o, s->common.json, err);
     KH_TRY(kh_atlas(w->session.ctx, w->session.model, w->source, o, &summary, err));
     KH_TRY(report(w, &summary, o, s->truth && s->common.json, err));
-    return s->truth && (summary.is_complete || o->only_merge) ? dissect(w, err) : KH_OK;
+    w->has_news = summary.done_now > 0;
+    if (s->truth && (summary.is_complete || o->only_merge)) KH_TRY(dissect(w, err));
+    if (summary.is_complete && w->team->rank == 0 && !s->no_figures) draw(w);
+    return KH_OK;
 }
 
 static int run_either(const settings *s, bool only_merge, size_t count, char **operands,

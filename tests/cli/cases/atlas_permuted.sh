@@ -12,9 +12,9 @@ keyhole atlas "$model" flat --label-file wrong.csv --lenses accuracy --out wrong
 keyhole atlas "$model" world/images/scenes --lenses accuracy --out right 2>&1 | grep -c permuted
 # a truth for every pixel, in a second pass; one digest over both
 keyhole diorama -n 25 --seed 3 --out small -q >/dev/null
-keyhole atlas "$model" small/images/scenes --truth small --out run -q | sed 's/ (.*images.s)//; s/digest .*/digest/'
+keyhole atlas "$model" small/images/scenes --truth small --out run -q --no-figures | sed 's/ (.*images.s)//; s/digest .*/digest/'
 before=$(keyhole status run --digest)
 rm -r run/dissect
 [ "$(keyhole status run --digest)" != "$before" ] && echo "the digest knows the dissection"
-keyhole atlas "$model" small/images/scenes --truth small --out run -q --batch 3 --threads 1 >/dev/null
+keyhole atlas "$model" small/images/scenes --truth small --out run -q --no-figures --batch 3 --threads 1 >/dev/null
 [ "$(keyhole status run --digest)" = "$before" ] && echo "and finds it again"

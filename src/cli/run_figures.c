@@ -1,0 +1,125 @@
+/* The list of pages of an atlas run, and drawing them. */
+#define _POSIX_C_SOURCE 200809L
+#include "cli/run_figures.h"
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "cli/outdir.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void fig5_d1(kh_plate *p) {
+    kh_draw_distances(p, "D1", 1);
+}
+static void fig5_d2(kh_plate *p) {
+    kh_draw_distances(p, "D2", 1);
+}
+static void fig5_d3(kh_plate *p) {
+    kh_draw_distances(p, "D3", 1);
+}
+static void fig6_d1(kh_plate *p) {
+    kh_draw_distances(p, "D1", 3);
+}
+static void fig6_d2(kh_plate *p) {
+    kh_draw_distances(p, "D2", 3);
+}
+static void fig6_d3(kh_plate *p) {
+    kh_draw_distances(p, "D3", 3);
+}
+
+/* A page is drawn when its table is there and has rows. */
+static const struct {
+    const char *stem, *table;
+    bool in_truth;
+    void (*draw)(kh_plate *plate);
+} pages[] = {
+    {"accuracy", "class_accuracy", false, kh_draw_accuracy},
+    {"confusion", "confusion", false, kh_draw_confusion},
+    {"fig4", "concentration", false, kh_draw_class_mean},
+    {"concentration", "class_overlap", false, kh_draw_concentration},
+    {"distances", "distances", false, kh_draw_distances_lines},
+    {"fig5_D1", "distances", false, fig5_d1},
+    {"fig5_D2", "distances", false, fig5_d2},
+    {"fig5_D3", "distances", false, fig5_d3},
+    {"fig6_D1", "distances", false, fig6_d1},
+    {"fig6_D2", "distances", false, fig6_d2},
+    {"fig6_D3", "distances", false, fig6_d3},
+    {"thresholds", "neurons", false, kh_draw_thresholds},
+    {"reads_writes", "reads_writes", false, kh_draw_reads_writes},
+    {"selectivity", "selectivity", false, kh_draw_selectivity},
+    {"attribution", "attribution", false, kh_draw_attribution},
+    {"cumulative", "attribution", false, kh_draw_cumulative},
+    {"audit", "audit", false, kh_draw_audit},
+    {"identifiability", "identifiability", false, kh_draw_identifiability},
+    {"composition", "composition", false, kh_draw_composition},
+    {"detectors", "detectors", true, kh_draw_detectors},
+    {"regions", "regions", true, kh_draw_regions},
+    {"masks", "masks", true, kh_draw_masks},
+};
+enum { PAGES = sizeof pages / sizeof *pages };
+
+static kh_status folder_path(const char *run, char *out, size_t room, kh_error *err) {
+    return kh_outdir_path(run, out, room, err, "figures");
+}
+
+bool kh_run_is_drawn(const char *path) {
+    char list[4200];
+    return !kh_outdir_path(path, list, sizeof list, NULL, "figures/figures.json") &&
+           kh_file_exists(list);
+}
+
+static kh_status write_list(const char *folder, json_t *list, kh_error *err) {
+    char path[4400];
+    json_t *root = json_pack("{s:O}", "figures", list);
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    kh_status status = text ? kh_outdir_path(folder, path, sizeof path, err, "figures.json")
+                            : kh_fail(err, KH_E_MEMORY, "no memory for the list of figures");
+    if (!status) status = kh_file_write(path, text, strlen(text), err);
+    free(text);
+    json_decref(root);
+    return status;
+}
+
+static kh_status draw_pages(kh_plate *p, kh_progress_fn progress, void *user, kh_error *err) {
+    for (size_t i = 0; i < PAGES && !p->status; i++) {
+        if (progress && !progress(user, "figures", i, PAGES))
+            p->status = kh_fail(err, KH_E_STOPPED, "drawing was stopped");
+        else if (kh_run_has(p->run, pages[i].in_truth, pages[i].table))
+            pages[i].draw(p);
+        kh_plate_close(p, pages[i].stem);
+    }
+    if (progress) (void)progress(user, "figures", PAGES, PAGES);
+    return p->status;
+}
+
+kh_status kh_run_draw(const char *path, const char *folder, kh_progress_fn progress, void *user,
+                      size_t *drawn, kh_error *err) {
+    char own[4200], list[4400];
+    kh_run run;
+    KH_TRY(folder_path(path, own, sizeof own, err));
+    if (!folder) folder = own;
+    KH_TRY(kh_run_open(path, &run, err));
+    kh_plate *p = kh_calloc(1, sizeof *p);
+    json_t *all = json_array();
+    kh_status status = KH_OK;
+    if (!p || !all) status = kh_fail(err, KH_E_MEMORY, "no memory for figures");
+    if (!status) status = kh_make_directories(folder, err);
+    if (!status) status = kh_outdir_path(folder, list, sizeof list, err, "figures.json");
+    if (!status) {
+        (void)unlink(list); /* it says that all are there */
+        p->run = &run;
+        p->folder = folder;
+        p->list = all;
+        p->err = err;
+        status = draw_pages(p, progress, user, err);
+    }
+    if (!status) status = write_list(folder, all, err);
+    if (drawn) *drawn = json_array_size(all);
+    json_decref(all);
+    kh_free(p);
+    kh_run_close(&run);
+    return status;
+}

@@ -1,0 +1,18 @@
+# figures: a page for every analysis that ran, the same bytes each time, listed with captions; no run, no figures
+command -v python3 >/dev/null || { echo "no python3 to read JSON with" >&2; exit 77; }
+keyhole diorama --out world -n 5 --size 32 -q >/dev/null 2>&1 || exit 1
+model=$DATA/../../demo/model
+[ -e "$model/model.safetensors" ] || { echo "no demo model here" >&2; exit 77; }
+keyhole atlas "$model" world/images/scenes --truth world --lenses accuracy,units,class_mean,exemplars,selectivity,audit --out run -q --no-figures >/dev/null 2>&1 || exit 1
+ls run | grep figures
+keyhole status run --digest >before
+keyhole figures run -q
+keyhole status run --digest | cmp - before && echo "no part of the digest"
+keyhole figures run -q --out again >/dev/null && diff -r run/figures again && echo "the same bytes"
+python3 -c 'import json, os
+pages = json.load(open("again/figures.json"))["figures"]
+print(*[p["name"] for p in pages])
+print(all(p["title"] and p["caption"] and p["limits"] for p in pages))
+print(sorted(p["name"] + e for p in pages for e in (".png", ".svg")) + ["figures.json"] == sorted(os.listdir("again"), key=lambda n: (n == "figures.json", n)))'
+keyhole atlas "$model" world/images/scenes --lenses accuracy,units --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
+mkdir empty; keyhole figures empty; echo $?
