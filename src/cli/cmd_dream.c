@@ -41,7 +41,7 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "goal", 0, offsetof(kh_dream_options, goal),
      "neuron|logit|probability|log-probability|value",
      "What to raise for a class: its key neuron, or the classifier's output; value: channels of "
-     "the heads' outputs, named as --neuron b8n70. Default: neuron."},
+     "the heads' outputs, a class's best aligned or named as --neuron b8n70. Default: neuron."},
     {KH_OPT_TEXT, "pick", 0, offsetof(kh_dream_options, pick), "best|next|random",
      "Which neuron of a class: the most aligned, the next one, or any. Default: best."},
     {KH_OPT_FLAG, "baselines", 0, offsetof(kh_dream_options, has_baselines), NULL,

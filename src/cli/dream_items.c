@@ -28,8 +28,13 @@ kh_dream_item *kh_dream_item_add(kh_dream_run *run, kh_error *err) {
     return item;
 }
 
+static bool is_value(const kh_dream_run *run) {
+    return strcmp(run->options->goal, "value") == 0;
+}
+
+/* A key neuron, or with --goal value a channel of the heads' outputs. */
 static kh_dream_term neuron_of(const kh_dream_run *run, size_t block, size_t index, double weight) {
-    return (kh_dream_term){.goal = KH_GOAL_NEURON,
+    return (kh_dream_term){.goal = is_value(run) ? KH_GOAL_VALUE : KH_GOAL_NEURON,
                            .block = block,
                            .index = index,
                            .weight = run->options->is_negative ? -weight : weight};
@@ -62,7 +67,7 @@ kh_status kh_dream_class(const kh_dream_run *run, const char *query, size_t *out
 /* "b3n7", or several joined by '+', which count alike. */
 static kh_status add_neurons(kh_dream_run *run, char *piece, kh_error *err) {
     const kh_model_info *info = kh_model_get_info(run->session->model);
-    const bool is_value = strcmp(run->options->goal, "value") == 0;
+    const bool is_channel = is_value(run);
     char what[40] = "", name[32];
     size_t count = 1;
     for (const char *p = piece; *p; p++)
@@ -76,13 +81,11 @@ static kh_status add_neurons(kh_dream_run *run, char *piece, kh_error *err) {
         next = strchr(at, '+');
         if (next) *next++ = '\0';
         KH_TRY(kh_neuron_parse(at, &n, err));
-        if (n.block >= info->blocks || n.index >= (is_value ? info->dim : info->neurons))
+        if (n.block >= info->blocks || n.index >= (is_channel ? info->dim : info->neurons))
             return kh_fail(err, KH_E_ARG, "--neuron %.40s: the model has %zu blocks of %zu %s", at,
-                           info->blocks, is_value ? info->dim : info->neurons,
-                           is_value ? "channels" : "neurons");
-        kh_dream_term *term = &item->terms[item->term_count++];
-        *term = neuron_of(run, n.block, n.index, 1.0 / (double)count);
-        if (is_value) term->goal = KH_GOAL_VALUE;
+                           info->blocks, is_channel ? info->dim : info->neurons,
+                           is_channel ? "channels" : "neurons");
+        item->terms[item->term_count++] = neuron_of(run, n.block, n.index, 1.0 / (double)count);
         kh_neuron_format(n, name, sizeof name);
         if (strlen(what) + strlen(name) + 1 < sizeof what)
             (void)snprintf(what + strlen(what), sizeof what - strlen(what), "%s%s",
@@ -202,12 +205,13 @@ static kh_dream_pick asked_pick(const kh_dream_options *o) {
 
 static kh_status plan_classes(kh_dream_run *run, kh_error *err) {
     const kh_dream_options *o = run->options;
-    const bool has_ranking = strcmp(o->goal, "neuron") == 0;
+    const bool has_ranking = strcmp(o->goal, "neuron") == 0 || is_value(run);
     kh_ranking ranking = {0};
     KH_TRY(kh_require_classes(run->session->model, err));
     if (has_ranking) {
         kh_rank_options how = kh_rank_options_default();
         how.k = o->topk + 1;
+        how.align.source = is_value(run) ? KH_ALIGN_ATTENTION : KH_ALIGN_MLP;
         how.progress = kh_session_progress;
         how.progress_user = run->session;
         KH_TRY(kh_lens_rank(run->session->ctx, run->session->model, &how, &ranking, err));
@@ -277,15 +281,14 @@ static kh_status sort_items(kh_dream_run *run, kh_error *err) {
 
 static kh_status check(const kh_dream_run *run, kh_error *err) {
     const kh_dream_options *o = run->options;
-    const size_t units = kh_model_get_info(run->session->model)->neurons;
+    const kh_model_info *info = kh_model_get_info(run->session->model);
+    const size_t units = is_value(run) ? info->dim : info->neurons;
+    const bool has_picks = strcmp(o->goal, "neuron") == 0 || is_value(run);
     if (o->topk == 0 || 2 * o->topk > KH_DREAM_TERMS || o->topk >= units)
         return kh_fail(err, KH_E_ARG, "--topk is 1 to %d", KH_DREAM_TERMS / 2);
-    if (o->classes && strcmp(o->goal, "value") == 0)
-        return kh_fail(err, KH_E_ARG, "--goal value goes with --neuron, not with --class");
-    if (o->has_baselines && (!o->classes || o->interpolates || strcmp(o->pick, "best") != 0 ||
-                             strcmp(o->goal, "neuron") != 0))
-        return kh_fail(err, KH_E_ARG,
-                       "--baselines goes with --class, the goal neuron and its best pick");
+    if (o->has_baselines &&
+        (!o->classes || o->interpolates || strcmp(o->pick, "best") != 0 || !has_picks))
+        return kh_fail(err, KH_E_ARG, "--baselines goes with the best neuron of each --class");
     return KH_OK;
 }
 

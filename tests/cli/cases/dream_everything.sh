@@ -25,3 +25,4 @@ dream --class 7 --images 2 --diversity 1.5 --diversity-kind gram
 dream --direction class:7,value:b3n7 --minus class:8 --block 5
 dream --neuron b3n7 --set paint=pixel,chain=roll,roll=3,tv=0.001,colour-shift=0.5,noise=0.1,optimizer=nadam
 dream --class 7,8 --baselines
+dream --class 7 --goal value -k 2
