@@ -118,6 +118,40 @@ static void scores_are_means_of_coefficients(void **state) {
     stage_close(&s);
 }
 
+/* Dreams and the rim view are square; the other views are not. */
+static void inputs_that_are_not_square_are_refused(void **state) {
+    (void)state;
+    kh_error err = {0};
+    kh_ctx *ctx;
+    kh_model *model;
+    kh_dreamer *dreamer;
+    kh_dream *dream;
+    kh_dream_judge *judge;
+    const kh_model_options size = {.height = 48, .width = 32};
+    const kh_dream_settings settings = preset_of("default", 0);
+    const kh_dream_term term = neuron_term(0, 0);
+    const kh_dream_objective o = {.terms = &term, .term_count = 1};
+    kh_assert_ok(kh_ctx_create(NULL, &ctx, &err));
+    kh_assert_ok(kh_model_open(ctx, "random:test_vit", &size, &model, &err));
+    kh_assert_ok(kh_dreamer_create(ctx, model, &dreamer, &err));
+    kh_assert_fails(kh_dream_create(dreamer, "x", &settings, &o, &dream, &err), KH_E_UNSUPPORTED,
+                    "48x32");
+    kh_assert_ok(kh_dream_judge_create(ctx, model, 1, &judge, &err));
+    kh_image picture = noise(SIZE, 4);
+    float *logits = malloc(kh_model_get_info(model)->classes * sizeof *logits);
+    kh_assert_ok(
+        kh_dream_judge_logits(judge, &picture, 1, KH_VIEW_SQUASH, KH_NORM_MODEL, logits, &err));
+    kh_assert_fails(
+        kh_dream_judge_logits(judge, &picture, 1, KH_VIEW_RIM, KH_NORM_MODEL, logits, &err),
+        KH_E_UNSUPPORTED, "square");
+    free(logits);
+    kh_image_clear(&picture);
+    kh_dream_judge_free(judge);
+    kh_dreamer_free(dreamer);
+    kh_model_close(model);
+    kh_ctx_free(ctx);
+}
+
 static void intervals_are_wilsons(void **state) {
     (void)state;
     double low, high;
@@ -133,6 +167,7 @@ int main(void) {
         cmocka_unit_test(logits_are_those_of_the_pass),
         cmocka_unit_test(views_differ),
         cmocka_unit_test(scores_are_means_of_coefficients),
+        cmocka_unit_test(inputs_that_are_not_square_are_refused),
         cmocka_unit_test(intervals_are_wilsons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
