@@ -14,6 +14,7 @@
 #include "keyhole/figure.h"
 #include "keyhole/io.h"
 #include "keyhole/lens.h"
+#include "keyhole/perturb.h"
 #include "keyhole/store.h"
 #include "keyhole/truth.h"
 #include "keyhole/vit.h"
