@@ -55,7 +55,7 @@ KH_API size_t kh_lens_map_dots(const float *map, kh_grid grid, const uint8_t *on
  * and in double. */
 KH_API size_t kh_lens_map_rounding(const float *map, size_t patches);
 
-/* The first of the later blocks: ceil(2 blocks / 3). */
+/* The first of the later blocks: the last third, at least one block. */
 KH_API size_t kh_claim_later(size_t blocks);
 
 /* ---- the rules ------------------------------------------------------------------------------- */

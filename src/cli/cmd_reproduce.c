@@ -41,7 +41,10 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "atlas", 0, OWN(atlas), "RUN",
      "A complete run of keyhole atlas over the same images. Default: one is made in DIR/atlas."},
     {KH_OPT_TEXT, "ablate", 0, OWN(ablate), "RUN",
-     "Results of keyhole ablate with the same model and images: C14 needs them."},
+     "Results of keyhole ablate with the same model and images. Default: the maps' images are"
+     " ablated in DIR/ablate."},
+    {KH_OPT_FLAG, "no-ablation", 0, OWN(no_ablation), NULL,
+     "Make none, which saves most of the time; C14 then cannot be tested."},
     {KH_OPT_TEXT, "label-file", 0, offsetof(settings, label_file), "FILE",
      "True classes: lines 'name label', or one label a line in the order of the images."},
     {KH_OPT_TEXT, "relatives", 0, OWN(relatives), "LIST",
@@ -146,22 +149,11 @@ static bool is_misused(const settings *s, kh_error *err) {
     if (own->batch == 0) return kh_fail(err, KH_E_ARG, "--batch starts at 1");
     if (!(own->percentile > 0.0 && own->percentile < 100.0))
         return kh_fail(err, KH_E_ARG, "--percentile is above 0 and below 100");
+    if (own->ablate && own->no_ablation)
+        return kh_fail(err, KH_E_ARG, "--ablate and --no-ablation exclude each other");
     if (own->atlas && own->lenses)
         return kh_fail(err, KH_E_ARG, "--lenses belongs to a new atlas; --atlas brings its own");
     return false;
-}
-
-/* The ablation's tables, if they are those of keyhole ablate. */
-static kh_status find_ablation(kh_reproduce *r, kh_error *err) {
-    char shown[KH_SHOWN_BYTES];
-    const char *folder = r->settings->ablate;
-    if (!folder) return KH_OK;
-    KH_TRY(kh_outdir_path(folder, r->ablation, sizeof r->ablation, err, "run.sqlite"));
-    if (kh_file_exists(r->ablation) && kh_reproduce_has_table(r->ablation, "summary")) return KH_OK;
-    return kh_fail(err, KH_E_NOT_FOUND,
-                   "--ablate '%s': no results of keyhole ablate (no run.sqlite with a table "
-                   "summary)",
-                   kh_shown(folder, strlen(folder), shown, sizeof shown));
 }
 
 static kh_status judge(kh_reproduce *r, kh_error *err) {
@@ -179,7 +171,7 @@ static kh_status reproduce(kh_reproduce *r, const settings *s, size_t count, cha
                                                  .label_file = s->label_file};
     r->info = kh_model_get_info(r->session->model);
     KH_TRY(kh_outdir_check(s->own.out, s->overwrite, err));
-    KH_TRY(find_ablation(r, err));
+    KH_TRY(kh_reproduce_find_ablation(r, err));
     KH_TRY(kh_inputs_open(operands, count, &options_of_source, &r->source, err));
     KH_TRY(kh_reproduce_gather(r, err));
     KH_TRY(judge(r, err));
@@ -208,6 +200,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     kh_text command = {0};
     write_command(&command, count, operands, &s);
     s.own.command = command.data ? command.data : "";
+    s.own.model = operands[0];
     s.own.progress = progress;
     s.own.decode.warn = kh_session_warn;
     s.own.decode.warn_user = &session;
@@ -236,7 +229,8 @@ const kh_command kh_cmd_reproduce = {
         " and labelled images, by rules that were fixed beforehand, and writes a page: the claim,"
         " the number with its interval, the verdict (reproduced, mixed, not reproduced, cannot be"
         " tested), what the number cannot say, and the report's figures for this model. What it"
-        " needs (an atlas of the images, maps, figures) it makes; --atlas and --ablate take results"
+        " needs (an atlas of the images, maps, an ablation, figures) it makes; --atlas and "
+        "--ablate take results"
         " that are there. Numbers that were published for one checkpoint (G1 to G9) are compared"
         " when MODEL is that checkpoint. IMAGES are those of keyhole atlas.",
     .examples =

@@ -48,13 +48,13 @@ static void add_base64(kh_text *html, const uint8_t *bytes, size_t count) {
     }
 }
 
-void kh_html_figure(kh_text *html, const char *id, const char *type, const uint8_t *bytes,
-                    size_t count, const char *alternative, const char *caption) {
+void kh_html_figure(kh_text *html, const char *id, const uint8_t *bytes, size_t count, size_t width,
+                    const char *alternative, const char *caption) {
     kh_text_addf(html, "<figure id=\"%s\" class=\"wide\" tabindex=\"0\"><img alt=\"", id);
     kh_html_add(html, alternative);
-    kh_text_addf(html, "\" src=\"data:%s;base64,", type);
+    kh_text_addf(html, "\" width=\"%zu\" src=\"data:image/png;base64,", width);
     add_base64(html, bytes, count);
-    kh_text_add(html, "\"><figcaption>");
+    kh_text_add(html, "\"/><figcaption>");
     kh_html_add(html, caption);
     kh_text_add(html, "</figcaption></figure>\n");
 }

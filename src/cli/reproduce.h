@@ -8,14 +8,22 @@
 
 #include "base/text.h"
 
-enum { KH_CLAIMS = 17, KH_CLAIM_NUMBERS = 8, KH_GOLDENS = 9, KH_REPRODUCE_PATH = 4096 };
+enum {
+    KH_CLAIMS = 17,
+    KH_CLAIM_NUMBERS = 8,
+    KH_GOLDENS = 9,
+    KH_REPRODUCE_PATH = 4096,
+    KH_REPRODUCE_FIGURES = 16
+};
 
 typedef struct kh_reproduce_settings {
     const char *out, *truth, *atlas, *ablate, *relatives, *golden_image, *lenses;
     size_t per_class; /* images of each class whose maps are looked at */
     size_t batch, draws, seed;
     double percentile;
+    bool no_ablation;
     kh_decode_options decode;
+    const char *model;   /* as it was asked for */
     const char *command; /* for manifests */
     kh_progress_fn progress;
 } kh_reproduce_settings;
@@ -82,7 +90,7 @@ typedef struct kh_reproduce {
     kh_source *source;
     kh_label_set *labels;                                     /* NULL without --truth */
     char run[KH_REPRODUCE_PATH], database[KH_REPRODUCE_PATH]; /* the atlas and its tables */
-    char ablation[KH_REPRODUCE_PATH];                         /* its tables; "" without */
+    char ablation_folder[KH_REPRODUCE_PATH], ablation[KH_REPRODUCE_PATH]; /* tables; "" without */
     bool has_dissection, is_imagenet, is_run_reused;
     size_t labelled; /* images with a true class */
     kh_ranking ranking;
@@ -95,14 +103,19 @@ typedef struct kh_reproduce {
     kh_reproduce_maps maps;
     kh_claim claims[KH_CLAIMS];
     kh_golden goldens[KH_GOLDENS];
-    bool fits_goldens; /* sizes of the goldens' architecture */
-    kh_text figures;   /* HTML of the figures */
+    bool fits_goldens;                           /* sizes of the goldens' architecture */
+    kh_text figures;                             /* HTML of the figures */
+    char figure_files[KH_REPRODUCE_FIGURES][64]; /* under DIR, for the manifest */
+    size_t figure_count;
 } kh_reproduce;
 
 /* Everything before the verdicts: ranking, atlas, dissection, ablation, maps. Pair:
  * kh_reproduce_clear. */
 kh_status kh_reproduce_gather(kh_reproduce *r, kh_error *err);
 kh_status kh_reproduce_look_at_maps(kh_reproduce *r, kh_error *err);
+/* --ablate, if it was given; then an ablation if there is none. */
+kh_status kh_reproduce_find_ablation(kh_reproduce *r, kh_error *err);
+kh_status kh_reproduce_ablate(kh_reproduce *r, kh_error *err);
 void kh_reproduce_clear(kh_reproduce *r);
 
 /* Claims: of the weights, of tables, of maps, of causes. */
@@ -143,9 +156,9 @@ bool kh_reproduce_has_table(const char *database, const char *table);
 /* Adds text with & < > " escaped, or printf's result escaped. */
 void kh_html_add(kh_text *html, const char *text);
 void kh_html_addf(kh_text *html, const char *format, ...) KH_PRINTF(2, 3);
-/* <figure> with the picture inside (data:), for type "image/svg+xml" or "image/png". */
-void kh_html_figure(kh_text *html, const char *id, const char *type, const uint8_t *bytes,
-                    size_t count, const char *alternative, const char *caption);
+/* <figure> with the PNG inside (data:), `width` px wide where there is room. */
+void kh_html_figure(kh_text *html, const char *id, const uint8_t *bytes, size_t count, size_t width,
+                    const char *alternative, const char *caption);
 /* "0.39 [0.30, 0.48]", "94.0 %" */
 void kh_claim_number_text(const kh_claim_number *number, char *out, size_t out_bytes);
 

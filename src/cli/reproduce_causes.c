@@ -33,25 +33,26 @@ static kh_status summary_of(const kh_reproduce *r, const char *quantity, kh_band
 static kh_status judge_c14(kh_reproduce *r, kh_error *err) {
     kh_claim *claim = kh_claim_of(r, 14);
     if (!r->ablation[0]) {
-        kh_claim_cannot(claim, "It needs an ablation: keyhole ablate with the same model and "
-                               "images, then --ablate DIR.");
+        kh_claim_cannot(claim, "It needs an ablation of labelled images: --ablate RUN, or without "
+                               "--no-ablation one is made.");
         return KH_OK;
     }
-    kh_band ten, one, random, all, k50;
+    kh_band ten, one, random, all, k50, base;
     size_t n = 0, m = 0;
     KH_TRY(summary_of(r, "share_10", &ten, &n, err));
     KH_TRY(summary_of(r, "share_1", &one, &m, err));
     KH_TRY(summary_of(r, "random_d_margin_10", &random, &m, err));
     KH_TRY(summary_of(r, "d_margin_all", &all, &m, err));
     KH_TRY(summary_of(r, "k50_class_median", &k50, &m, err));
+    KH_TRY(summary_of(r, "base_margin", &base, &m, err));
     const double share_random = random.mean / all.mean;
     claim->verdict = kh_claim_c14(ten, share_random);
     kh_claim_levels(claim, share_random, 0.5);
-    (void)snprintf(
-        claim->setting, sizeof claim->setting,
-        "Ablation of %zu images: each loses the neurons best aligned with its own class, "
-        "of one block, on all tokens; a coefficient becomes its mean over images.",
-        n);
+    (void)snprintf(claim->setting, sizeof claim->setting,
+                   "Ablation of %zu images that are recognised: each loses the neurons best "
+                   "aligned with its own class, "
+                   "of one block, on all tokens; a coefficient becomes its mean over images.",
+                   n);
     kh_claim_add(claim, "margin lost without ten neurons, of the whole block's", ten, n,
                  "bootstrap over images", "%");
     kh_claim_add_plain(claim, "without ten matched random neurons", share_random, "%");
@@ -62,8 +63,9 @@ static kh_status judge_c14(kh_reproduce *r, kh_error *err) {
     (void)snprintf(
         claim->found, sizeof claim->found,
         "Without the ten best aligned neurons of %zu the margin loses %.0f %% of what it "
-        "loses without all of the block's; without ten random ones %.1f %%.",
-        r->info->neurons, 100 * ten.mean, 100 * share_random);
+        "loses without all of the block's; without ten random ones %.1f %%. The margin is %.2f "
+        "logits on these images, and the whole block's neurons carry %.2f of them.",
+        r->info->neurons, 100 * ten.mean, 100 * share_random, base.mean, -all.mean);
     if (claim->verdict == KH_VERDICT_UNTESTED)
         kh_claim_cannot(claim, "The ablation has no k = 10 (share_10 in its summary).");
     return KH_OK;
@@ -146,9 +148,11 @@ static kh_status judge_c16(kh_reproduce *r, kh_error *err) {
     if (status) return status;
     const kh_band failures = kh_lens_wilson(bad_shared, bad),
                   others = kh_lens_wilson(good_shared, count - bad);
-    claim->verdict = kh_claim_c16(r->relatives, classes, failures, others.mean, sharing);
-    kh_claim_add_plain(claim, "relatives among the classes", (double)r->relatives / (double)classes,
-                       "%");
+    claim->verdict =
+        kh_claim_c16(r->relatives, r->relatives ? classes : 0, failures, others.mean, sharing);
+    if (r->relatives)
+        kh_claim_add_plain(claim, "relatives among the classes",
+                           (double)r->relatives / (double)classes, "%");
     kh_claim_add(claim, "worst quarter of the classes: top-1 neuron shared", failures, bad,
                  "Wilson over classes", "%");
     kh_claim_add(claim, "the other classes: top-1 neuron shared", others, count - bad,

@@ -64,11 +64,9 @@ static kh_status judge_c3(kh_reproduce *r, kh_error *err) {
     if (!status) {
         claim->verdict = kh_claim_c3(difference, p, a.early_count, a.others_count);
         kh_claim_levels(claim, 0, -0.1);
-        if (!isnan(difference.mean)) {
-            kh_claim_add(claim, "accuracy, early classes minus the others", difference, a.count,
-                         "bootstrap within both groups", "");
-            kh_claim_add_plain(claim, "permutation p", p, "");
-        }
+        kh_claim_add(claim, "accuracy, early classes minus the others", difference, a.count,
+                     "bootstrap within both groups", "");
+        kh_claim_add_plain(claim, "permutation p", p, "");
         kh_claim_add_plain(claim, "classes with an early top-1", (double)a.early_count, "");
         kh_claim_add_plain(claim, "rank correlation of top-1 score and accuracy",
                            kh_lens_spearman(a.score, a.top1, a.count), "");

@@ -1,7 +1,8 @@
-/* Charts of `reproduce`: figures 3 to 6, overlap by block, detectors. */
+/* Charts of `reproduce`: figure 3, overlap by block; those of the atlas and of the ablation. */
 #include "cli/reproduce_figures.h"
 
 #include "cli/outdir.h"
+#include "cli/run_figures.h"
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COMPARED = 6, LABELLED = 3, PANEL = 270 };
+enum { WIDE = 860, SHARP = 2 /* pixels for one on the page */ };
 
 static kh_status figures_folder(const kh_reproduce *r, char *out, size_t room, kh_error *err) {
     return kh_outdir_path(r->settings->out, out, room, err, "figures");
@@ -21,14 +22,22 @@ void kh_reproduce_footnote(const kh_reproduce *r, char *out, size_t out_bytes) {
     kh_model_footnote(r->session->model, "alignment ln", out, out_bytes);
 }
 
+void kh_reproduce_list(kh_reproduce *r, const char *file) {
+    if (r->figure_count == KH_REPRODUCE_FIGURES) return;
+    (void)snprintf(r->figure_files[r->figure_count++], sizeof r->figure_files[0], "%s", file);
+}
+
 kh_status kh_reproduce_show(kh_reproduce *r, kh_figure *figure, const char *stem,
                             const char *alternative, const char *caption, kh_error *err) {
     char folder[KH_REPRODUCE_PATH];
+    char file[48];
     uint8_t *bytes = NULL;
-    size_t count = 0;
-    kh_status status = kh_figure_render(figure, KH_FIGURE_SVG, 1, &bytes, &count, err);
-    if (!status)
-        kh_html_figure(&r->figures, stem, "image/svg+xml", bytes, count, alternative, caption);
+    size_t count = 0, width = 0, height = 0;
+    kh_status status = kh_figure_size(figure, &width, &height, err);
+    if (!status) status = kh_figure_render(figure, KH_FIGURE_PNG, SHARP, &bytes, &count, err);
+    if (!status) kh_html_figure(&r->figures, stem, bytes, count, width, alternative, caption);
+    (void)snprintf(file, sizeof file, "figures/%s", stem);
+    kh_reproduce_list(r, file);
     free(bytes);
     if (!status) status = figures_folder(r, folder, sizeof folder, err);
     if (!status) return kh_outdir_figure(folder, stem, figure, err);
@@ -71,164 +80,54 @@ static kh_status draw_fig3(kh_reproduce *r, kh_error *err) {
                              err);
 }
 
-/* ---- figure 4 -------------------------------------------------------------------------------- */
+/* ---- figures of the atlas -------------------------------------------------------------------- */
 
-static kh_status add_stems(const kh_reproduce *r, const float *means, kh_figure *figure,
-                           kh_error *err) {
-    const size_t neurons = r->info->neurons;
-    double *values = kh_calloc(neurons, sizeof *values);
-    kh_status status = values ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for figure 4");
-    for (size_t b = 0; b < r->info->blocks && !status; b++) {
-        char title[32];
-        (void)snprintf(title, sizeof title, "block %zu", b);
-        for (size_t n = 0; n < neurons; n++)
-            values[n] = (double)means[b * neurons + n];
-        const kh_figure_stems stems = {.title = title,
-                                       .x = {.label = b + 3 >= r->info->blocks ? "neuron" : NULL},
-                                       .y = {.label = b % 3 ? NULL : "mean a"},
-                                       .values = values,
-                                       .count = neurons,
-                                       .labelled = LABELLED,
-                                       .width = PANEL,
-                                       .height = 170};
-        status = kh_figure_add_stems(figure, &stems, err);
-    }
-    kh_free(values);
-    return status;
-}
-
-static kh_status draw_fig4(kh_reproduce *r, size_t class_index, kh_error *err) {
-    const size_t count = r->info->blocks * r->info->neurons;
-    char path[KH_REPRODUCE_PATH], name[96], title[200], footnote[512], caption[400];
-    KH_TRY(kh_outdir_path(r->run, path, sizeof path, err, "arrays/class_mean.npy"));
-    if (!kh_file_exists(path) || r->labelled == 0) return KH_OK;
-    float *means = kh_alloc_floats(count);
-    if (!means) return kh_fail(err, KH_E_MEMORY, "no memory for figure 4");
-    kh_class_short(r->classes, class_index, name, sizeof name);
-    (void)snprintf(title, sizeof title, "What pictures of %s activate, block by block", name);
-    kh_reproduce_footnote(r, footnote, sizeof footnote);
-    const kh_figure_options options = {
-        .title = title,
-        .subtitle = "Mean memory coefficient of every key neuron over the class's images and their "
-                    "patches; the three strongest of a block are named. Scales differ.",
-        .footnote = footnote};
-    kh_figure *figure = NULL;
-    kh_status status = kh_store_npy_floats(path, class_index * count, count, means, err);
-    if (!status) status = kh_figure_create(&options, &figure, err);
-    if (!status) kh_figure_columns(figure, 3);
-    if (!status) status = add_stems(r, means, figure, err);
-    kh_free(means);
-    if (status) {
-        kh_figure_free(figure);
-        return status;
-    }
-    (void)snprintf(caption, sizeof caption,
-                   "Figure 4. Class-averaged activation of every neuron, class %s. C4 looks at the "
-                   "highest stem of each block, C5 at how few stems hold the sum.",
-                   name);
-    return kh_reproduce_show(r, figure, "fig4", "Stem plots, one a block", caption, err);
-}
-
-/* ---- figures 5 and 6 ------------------------------------------------------------------------- */
-
-/* Of the compared classes a few: three relatives, then others. */
-static kh_status few_classes(const kh_reproduce *r, size_t *few, size_t *count, kh_error *err) {
-    kh_answer *rows = NULL;
-    KH_TRY(
-        kh_reproduce_ask(r, "SELECT DISTINCT class_a FROM distances ORDER BY class_a", &rows, err));
-    *count = 0;
-    for (int turn = 0; turn < 2; turn++)
-        for (size_t i = 0; i < kh_answer_rows(rows); i++) {
-            const size_t c = (size_t)kh_answer_number(rows, i, 0);
-            const size_t most = turn == 0 ? COMPARED / 2 : COMPARED;
-            if (c < r->info->classes && r->is_relative[c] == (turn == 0) && *count < most)
-                few[(*count)++] = c;
-        }
-    kh_answer_free(rows);
+static kh_status embed(kh_reproduce *r, const char *folder, const char *stem, const char *id,
+                       const char *alternative, const char *caption, kh_error *err) {
+    char path[KH_REPRODUCE_PATH];
+    unsigned char *bytes = NULL;
+    size_t count = 0;
+    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "%s.png", stem));
+    if (!kh_file_exists(path)) return KH_OK;
+    KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
+    kh_html_figure(&r->figures, id, bytes, count, WIDE, alternative, caption);
+    kh_free(bytes);
     return KH_OK;
 }
 
-static size_t find(const size_t *few, size_t count, double class_index) {
-    size_t i = 0;
-    while (i < count && few[i] != (size_t)class_index)
-        i++;
-    return i;
+static kh_status show_pages(kh_reproduce *r, const char *folder, kh_error *err) {
+    static const struct {
+        const char *stem, *id, *alternative, *caption;
+    } pages[] = {
+        {"fig4", "fig4", "Stem plots, one a block",
+         "Figure 4. Class-averaged activation of every neuron of every block. C4 looks at the "
+         "highest stem of each block, C5 at how few stems hold the sum."},
+        {"fig5_D1", "fig5", "Matrices of distances between classes, one a block",
+         "Figure 5. How far apart classes are by the maps of their best aligned neuron. C7."},
+        {"fig6_D1", "fig6", "Matrices of distances between classes, one a block",
+         "Figure 6. The same with three neurons. C8."},
+        {"audit", "audit", "Charts of token lengths, outliers and bright patches",
+         "Beyond the report: lengths of tokens, outliers, and patches on which many neurons peak. "
+         "C13."},
+        {"attribution", "attribution", "Charts of what adds to the true class's logit",
+         "Beyond the report: what adds to the true class's logit, and how few neurons it is. C17."},
+        {"detectors", "detectors", "Bar charts of detectors by category and block",
+         "Beyond the report: Network Dissection, which it could not run."},
+    };
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
+        KH_TRY(embed(r, folder, pages[i].stem, pages[i].id, pages[i].alternative, pages[i].caption,
+                     err));
+    return KH_OK;
 }
 
-static kh_status add_matrices(const kh_reproduce *r, size_t k, const size_t *few, size_t count,
-                              kh_figure *figure, kh_error *err) {
-    char query[160], names[COMPARED][32];
-    const char *shown[COMPARED];
-    kh_answer *rows = NULL;
-    (void)snprintf(query, sizeof query,
-                   "SELECT block, class_a, class_b, distance FROM distances WHERE definition = "
-                   "'D1' AND k = %zu",
-                   k);
-    for (size_t i = 0; i < count; i++) {
-        char name[96];
-        kh_class_short(r->classes, few[i], name, sizeof name);
-        (void)snprintf(names[i], sizeof names[i], "%.12s", name);
-        shown[i] = names[i];
-    }
-    KH_TRY(kh_reproduce_ask(r, query, &rows, err));
-    kh_status status = KH_OK;
-    for (size_t b = 0; b < r->info->blocks && !status; b++) {
-        float values[COMPARED * COMPARED];
-        char title[32];
-        (void)snprintf(title, sizeof title, "block %zu", b);
-        for (size_t i = 0; i < count * count; i++)
-            values[i] = NAN;
-        for (size_t i = 0; i < kh_answer_rows(rows); i++) {
-            const size_t one = find(few, count, kh_answer_number(rows, i, 1)),
-                         other = find(few, count, kh_answer_number(rows, i, 2));
-            if ((size_t)kh_answer_number(rows, i, 0) == b && one < count && other < count)
-                values[one * count + other] = (float)kh_answer_number(rows, i, 3);
-        }
-        const kh_figure_matrix matrix = {.title = title,
-                                         .values = values,
-                                         .rows = count,
-                                         .columns = count,
-                                         .row_names = shown,
-                                         .column_names = shown,
-                                         .show_numbers = true,
-                                         .decimals = 1,
-                                         .cell_width = 34,
-                                         .cell_height = 24};
-        status = kh_figure_add_matrix(figure, &matrix, err);
-    }
-    kh_answer_free(rows);
-    return status;
-}
-
-static kh_status draw_distances(kh_reproduce *r, size_t k, kh_error *err) {
-    size_t few[COMPARED], count = 0;
-    char footnote[512], stem[8], title[120], caption[400];
-    if (r->labelled == 0 || !kh_reproduce_has_table(r->database, "distances")) return KH_OK;
-    KH_TRY(few_classes(r, few, &count, err));
-    kh_reproduce_footnote(r, footnote, sizeof footnote);
-    (void)snprintf(title, sizeof title, "How far apart classes are, by the maps of %s",
-                   k == 1 ? "their top neuron" : "their top three neurons");
-    const kh_figure_options options = {
-        .title = title,
-        .subtitle = "Euclidean distance between the classes' mean activation maps, each of its own "
-                    "best aligned neurons of the block. Colours per block: compare within one.",
-        .footnote = footnote};
-    kh_figure *figure = NULL;
-    KH_TRY(kh_figure_create(&options, &figure, err));
-    kh_figure_columns(figure, 3);
-    const kh_status status = add_matrices(r, k, few, count, figure, err);
-    if (status) {
-        kh_figure_free(figure);
-        return status;
-    }
-    (void)snprintf(stem, sizeof stem, "fig%d", k == 1 ? 5 : 6);
-    (void)snprintf(
-        caption, sizeof caption,
-        "Figure %d. Block-wise distances with %s (definition D1); the first three classes "
-        "are relatives where there are any. %s.",
-        k == 1 ? 5 : 6, k == 1 ? "one neuron" : "three neurons", k == 1 ? "C7" : "C8");
-    return kh_reproduce_show(r, figure, stem, "Matrices of distances between classes, one a block",
-                             caption, err);
+/* Those that are there are used; a run that was handed in is not written to. */
+static kh_status show_atlas(kh_reproduce *r, const char *own_folder, kh_error *err) {
+    char folder[KH_REPRODUCE_PATH];
+    KH_TRY(kh_outdir_path(r->run, folder, sizeof folder, err, "figures"));
+    if (kh_run_is_drawn(r->run)) return show_pages(r, folder, err);
+    if (r->settings->atlas) KH_TRY(kh_outdir_path(own_folder, folder, sizeof folder, err, "atlas"));
+    KH_TRY(kh_run_draw(r->run, folder, r->settings->progress, r->session, NULL, err));
+    return show_pages(r, folder, err);
 }
 
 /* ---- overlap by block ------------------------------------------------------------------------ */
@@ -298,15 +197,19 @@ static void add_dreams(kh_reproduce *r) {
 
 kh_status kh_reproduce_draw(kh_reproduce *r, kh_error *err) {
     char folder[KH_REPRODUCE_PATH];
-    size_t class_index = 0;
     KH_TRY(figures_folder(r, folder, sizeof folder, err));
     KH_TRY(kh_make_directories(folder, err));
-    KH_TRY(kh_reproduce_draw_pictures(r, &class_index, err));
+    KH_TRY(kh_reproduce_draw_blocks(r, err));
     KH_TRY(draw_overlap(r, err));
     KH_TRY(draw_fig3(r, err));
-    KH_TRY(draw_fig4(r, class_index, err));
-    KH_TRY(draw_distances(r, 1, err));
-    KH_TRY(draw_distances(r, 3, err));
+    KH_TRY(show_atlas(r, folder, err));
+    KH_TRY(kh_reproduce_draw_heatmaps(r, err));
+    if (r->ablation_folder[0])
+        KH_TRY(embed(r, r->ablation_folder, "ablate_damage", "damage",
+                     "Line charts: damage against the number of neurons taken away",
+                     "Beyond the report: what the model loses when a class's best aligned neurons "
+                     "are taken away, beside matched random ones. C14, C17.",
+                     err));
     add_dreams(r);
     return KH_OK;
 }

@@ -4,13 +4,16 @@
 
 #include "cli/reproduce.h"
 
-/* Writes figures/<stem>.png and .svg, puts the SVG into the page, frees figure. */
+/* Notes a picture without its ending, for the manifest. */
+void kh_reproduce_list(kh_reproduce *r, const char *file);
+/* Writes figures/<stem>.png and .svg, puts the picture into the page, frees figure. */
 kh_status kh_reproduce_show(kh_reproduce *r, kh_figure *figure, const char *stem,
                             const char *alternative, const char *caption, kh_error *err);
 /* One line for the foot of a figure. */
 void kh_reproduce_footnote(const kh_reproduce *r, char *out, size_t out_bytes);
 
-/* Figures 1, 2, 10, 11. *class_index: the class of figures 1 and 2. */
-kh_status kh_reproduce_draw_pictures(kh_reproduce *r, size_t *class_index, kh_error *err);
+/* Figures 1 and 2; figures 10 and 11. */
+kh_status kh_reproduce_draw_blocks(kh_reproduce *r, kh_error *err);
+kh_status kh_reproduce_draw_heatmaps(kh_reproduce *r, kh_error *err);
 
 #endif

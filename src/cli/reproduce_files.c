@@ -77,6 +77,8 @@ static void describe(const kh_reproduce *r, kh_manifest *m) {
     kh_store_manifest_texts(m, "claims", ids, KH_CLAIMS);
     kh_store_manifest_file(m, "index.html", NULL, 0, "the page; opens without a network");
     kh_store_manifest_file(m, "claims.csv", NULL, 0, "every number of every claim");
+    for (size_t i = 0; i < r->figure_count; i++)
+        kh_outdir_list_figure(m, r->figure_files[i], "a figure of the page");
     kh_store_manifest_file(m, "goldens.csv", NULL, 0, "published numbers beside this model's");
 }
 

@@ -18,7 +18,9 @@ static const char style[] =
     "table{border-collapse:collapse;width:100%;font-size:.93rem}\n"
     "th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;border-bottom:1px solid "
     "#ccc}caption{text-align:left;color:#444;padding:.3rem 0}\n"
-    "td.n{font-variant-numeric:tabular-nums;white-space:nowrap}\n"
+    "tbody "
+    "th{font-weight:400}td.n{font-variant-numeric:tabular-nums;white-space:nowrap;font-weight:600}."
+    "w{white-space:nowrap}\n"
     ".v{display:inline-block;border:2px solid;border-radius:.3rem;padding:0 .45rem;font-weight:600;"
     "font-size:.85rem;white-space:nowrap;background:#fff}\n"
     ".v1{color:#00624a}.v2{color:#7a5200}.v3{color:#a3230f}.v0{color:#555;border-style:dashed}\n"
@@ -39,8 +41,9 @@ static const char style[] =
     "none;width:44rem}\n"
     ".t thead{position:absolute;left:-99rem}.t tr{display:block;padding:.5rem 0;border-bottom:1px "
     "solid #ccc}.t td,.t th{display:block;border:0;padding:.05rem 0;white-space:normal}}\n"
-    "@media print{body{max-width:none;font-size:10pt}a{color:inherit;text-decoration:none}.skip{"
-    "display:none}figure{overflow:visible;break-inside:avoid}}\n";
+    "@media print{html{font-size:9pt}body{max-width:none}a{color:inherit;text-decoration:none}"
+    ".skip{display:none}figure{overflow:visible;break-inside:avoid}img{max-height:24cm;width:auto}}"
+    "\n";
 
 static void badge(kh_text *html, kh_verdict verdict) {
     static const char *const marks[] = {"–", "✓", "≈", "✗"};
@@ -67,23 +70,23 @@ static void add_counts(kh_text *html, const kh_reproduce *r) {
 
 static void add_head(kh_text *html, const kh_reproduce *r) {
     kh_text_add(
-        html, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>");
-    kh_html_addf(html, "Claims about MLP layers, tested on %s", r->info->architecture);
+        html, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>"
+              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>");
+    kh_html_addf(html, "Claims about MLP layers, tested on %s", r->settings->model);
     kh_text_addf(html, "</title>\n<style>\n%s</style></head><body>\n", style);
     kh_text_add(html, "<a class=\"skip\" href=\"#claims\">To the claims</a><header><h1>");
     kh_html_addf(html,
-                 "Seventeen claims about the MLP layers of a Vision Transformer, tested on %s",
-                 r->info->architecture);
+                 "Seventeen claims about the MLP layers of a Vision Transformer, tested on “%s”",
+                 r->settings->model);
     kh_text_add(html, "</h1>\n<p>");
     kh_html_addf(html,
                  "A report of 2024, “Interpretability of MLP Layers in Vision Transformers”, reads "
                  "each MLP as a memory: a key neuron fires on a pattern, and its value vector is "
                  "what it then writes. It says seventeen things about one model that can be "
-                 "measured. Here they are measured on another: %zu blocks of %zu neurons, %zu "
+                 "measured. Here they are measured on another (%s): %zu blocks of %zu neurons, %zu "
                  "classes, %zu images (%zu labelled).",
-                 r->info->blocks, r->info->neurons, r->info->classes, kh_source_count(r->source),
-                 r->labelled);
+                 r->info->architecture, r->info->blocks, r->info->neurons, r->info->classes,
+                 kh_source_count(r->source), r->labelled);
     kh_text_add(html, "</p>\n");
     add_counts(html, r);
     kh_text_add(html, "</header><main>\n");
@@ -103,7 +106,10 @@ static void add_overview(kh_text *html, const kh_reproduce *r) {
         if (claim->number_count) {
             char value[160];
             kh_claim_number_text(&claim->numbers[0], value, sizeof value);
-            kh_html_addf(html, "%s: %s", claim->numbers[0].name, value);
+            kh_html_addf(html, "%s: ", claim->numbers[0].name);
+            kh_text_add(html, "<b class=\"w\">");
+            kh_html_add(html, value);
+            kh_text_add(html, "</b>");
         }
         kh_text_add(html, "</td><td>");
         badge(html, claim->verdict);
@@ -136,52 +142,69 @@ static void add_overview(kh_text *html, const kh_reproduce *r) {
 
 /* ---- one claim ------------------------------------------------------------------------------- */
 
-/* Interval, value, chance and bar on a line; only where both ends are known. */
-static void add_scale(kh_text *html, const kh_claim *claim) {
+/* A line with an interval, a value, chance and a bar on it. */
+typedef struct scale {
+    double low, high, unit; /* ends of the line; 100 for percent */
+    const char *sign;       /* "" or " %" */
+} scale;
+
+static double place(const scale *s, double value) {
+    return 20 + 480 * (value - s->low) / (s->high - s->low);
+}
+
+/* From 0 where nothing is below it; percents to 100. */
+static bool scale_of(const kh_claim *claim, scale *out) {
     const kh_claim_number *n = &claim->numbers[0];
-    if (!claim->number_count || isnan(n->band.mean) || isnan(n->band.lo)) return;
+    if (!claim->number_count || isnan(n->band.mean) || isnan(n->band.lo)) return false;
     const bool is_percent = strcmp(n->unit, "%") == 0;
-    double low = is_percent ? 0 : n->band.lo, high = is_percent ? 1 : n->band.hi;
-    const double others[] = {claim->chance, claim->bar, is_percent ? low : 0.0};
-    for (size_t i = 0; i < 3; i++) {
-        low = fmin(low, others[i]); /* fmin and fmax leave NaN out */
-        high = fmax(high, others[i]);
-    }
-    if (!(high > low)) return;
-    const double pad = is_percent ? 0 : 0.05 * (high - low);
-    low -= pad;
-    high += pad;
-    const double unit = is_percent ? 100 : 1;
-    const double from = 20, to = 500;
-#define AT(v) (from + (to - from) * ((v)-low) / (high - low))
-    kh_text_addf(html, "<svg class=\"scale\" viewBox=\"0 0 520 62\" role=\"img\" aria-label=\"");
-    kh_html_addf(html, "value %.3g between %.3g and %.3g", n->band.mean * unit, n->band.lo * unit,
-                 n->band.hi * unit);
+    /* fmin and fmax leave NaN out */
+    double low = fmin(fmin(n->band.lo, 0), fmin(claim->chance, claim->bar));
+    double high = fmax(fmax(n->band.hi, 0), fmax(claim->chance, claim->bar));
+    const double pad = 0.08 * (high - low);
+    if (low < 0) low -= pad;
+    if (high > 0) high += pad;
+    if (is_percent) low = 0;
+    if (is_percent) high = 1;
+    *out = (scale){low, high, is_percent ? 100 : 1, is_percent ? " %" : ""};
+    return high > low;
+}
+
+static void add_mark(kh_text *html, const scale *s, double value, const char *colour,
+                     const char *dashes, double text_y, const char *text) {
+    if (isnan(value)) return;
+    const double x = place(s, value), text_x = fmin(fmax(x, 30), 478);
     kh_text_addf(html,
-                 "\"><path d=\"M%.1f 30H%.1f\" stroke=\"#bbb\" stroke-width=\"2\"/>"
-                 "<path d=\"M%.1f 30H%.1f\" stroke=\"#1a1a1a\" stroke-width=\"7\"/>"
-                 "<circle cx=\"%.1f\" cy=\"30\" r=\"8\" fill=\"#004b87\" stroke=\"#fff\" "
-                 "stroke-width=\"2\"/>",
-                 from, to, AT(n->band.lo), AT(n->band.hi), AT(n->band.mean));
-    if (!isnan(claim->chance))
-        kh_text_addf(html,
-                     "<path d=\"M%.1f 16V44\" stroke=\"#555\" stroke-width=\"2\" stroke-dasharray="
-                     "\"3 3\"/><text x=\"%.1f\" y=\"12\" font-size=\"13\" text-anchor=\"middle\" "
-                     "fill=\"#444\">chance</text>",
-                     AT(claim->chance), fmin(fmax(AT(claim->chance), 24), 490));
-    if (!isnan(claim->bar))
-        kh_text_addf(html,
-                     "<path d=\"M%.1f 16V44\" stroke=\"#a3230f\" stroke-width=\"2\"/><text "
-                     "x=\"%.1f\" y=\"58\" font-size=\"13\" text-anchor=\"middle\" fill=\"#a3230f\">"
-                     "bar %.3g%s</text>",
-                     AT(claim->bar), fmin(fmax(AT(claim->bar), 40), 470), claim->bar * unit,
-                     is_percent ? " %" : "");
+                 "<path d=\"M%.1f 16V44\" stroke=\"%s\" stroke-width=\"2\"%s/><text x=\"%.1f\" "
+                 "y=\"%.0f\" font-size=\"13\" text-anchor=\"middle\" fill=\"%s\">%s</text>",
+                 x, colour, dashes, text_x, text_y, colour, text);
+}
+
+static void add_scale(kh_text *html, const kh_claim *claim) {
+    const kh_band b = claim->numbers[0].band;
+    scale s;
+    char bar[48], chance[48];
+    if (!scale_of(claim, &s)) return;
+    kh_text_add(html, "<svg class=\"scale\" viewBox=\"0 0 520 62\" role=\"img\" aria-label=\"");
+    kh_html_addf(html, "value %.3g, interval %.3g to %.3g", b.mean * s.unit, b.lo * s.unit,
+                 b.hi * s.unit);
     kh_text_addf(html,
-                 "<text x=\"%.1f\" y=\"58\" font-size=\"13\" fill=\"#444\">%.3g</text><text "
-                 "x=\"%.1f\" y=\"58\" font-size=\"13\" text-anchor=\"end\" fill=\"#444\">%.3g%s"
-                 "</text></svg>\n",
-                 from - 16, low * unit, to + 18, high * unit, is_percent ? " %" : "");
-#undef AT
+                 "\"><path d=\"M20 30H500\" stroke=\"#bbb\" stroke-width=\"2\"/><path d=\"M%.1f "
+                 "30H%.1f\" stroke=\"#1a1a1a\" stroke-width=\"7\"/><circle cx=\"%.1f\" cy=\"30\" "
+                 "r=\"8\" fill=\"#004b87\" stroke=\"#fff\" stroke-width=\"2\"/>",
+                 place(&s, b.lo), place(&s, b.hi), place(&s, b.mean));
+    (void)snprintf(chance, sizeof chance, "chance %.2g%s", claim->chance * s.unit, s.sign);
+    (void)snprintf(bar, sizeof bar, "bar %.3g%s", claim->bar * s.unit, s.sign);
+    add_mark(html, &s, claim->chance, "#444", " stroke-dasharray=\"3 3\"", 12, chance);
+    add_mark(html, &s, claim->bar, "#a3230f", "", 58, bar);
+    const double ends[] = {s.low, s.high};
+    for (size_t i = 0; i < 2; i++)
+        if (isnan(claim->bar) || fabs(place(&s, claim->bar) - place(&s, ends[i])) > 90)
+            kh_text_addf(html,
+                         "<text x=\"%.0f\" y=\"58\" font-size=\"13\" text-anchor=\"%s\" "
+                         "fill=\"#444\">%.*g%s</text>",
+                         i ? 518.0 : 2.0, i ? "end" : "start", s.unit > 1 ? 3 : 2, ends[i] * s.unit,
+                         i ? s.sign : "");
+    kh_text_add(html, "</svg>\n");
 }
 
 static void add_numbers(kh_text *html, const kh_claim *claim) {

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROWS = 4, RANKS = 5 };
+enum { ROWS = 4, RANKS = 5, WIDTH = 860 };
 
 typedef struct picture_set {
     size_t place[ROWS], count; /* in r->maps */
@@ -151,7 +151,10 @@ static kh_status embed(kh_reproduce *r, const char *folder, const char *stem, co
     size_t count = 0;
     KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "%s.png", stem));
     KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
-    kh_html_figure(&r->figures, id, "image/png", bytes, count, alternative, caption);
+    char file[64];
+    (void)snprintf(file, sizeof file, "figures/%s/%.40s", id, stem);
+    kh_reproduce_list(r, file);
+    kh_html_figure(&r->figures, id, bytes, count, WIDTH, alternative, caption);
     kh_free(bytes);
     return KH_OK;
 }
@@ -162,11 +165,29 @@ static kh_status draw(kh_reproduce *r, const picture_set *set, bool with_blocks,
     if (set->count == 0) return KH_OK;
     KH_TRY(kh_outdir_path(r->settings->out, folder, sizeof folder, err, "figures/%s", id));
     KH_TRY(look_at(r, set, with_blocks, folder, stem, sizeof stem, err));
+    char look[64];
+    (void)snprintf(look, sizeof look, "figures/%s/look", id);
+    if (with_blocks) kh_reproduce_list(r, look);
     return embed(r, folder, stem, id, alternative, caption, err);
 }
 
-kh_status kh_reproduce_draw_pictures(kh_reproduce *r, size_t *class_index, kh_error *err) {
-    picture_set good = {0}, bad = {0}, one = {0};
+kh_status kh_reproduce_draw_blocks(kh_reproduce *r, kh_error *err) {
+    picture_set good = {0}, one = {0};
+    if (r->maps.shown > 0)
+        choose_best(r, first_is_good, &good);
+    else
+        choose_spread(r, &good);
+    choose_one(r, &good, &one);
+    return draw(
+        r, &one, true, "fig1", "One photograph through all blocks: heatmaps and masks",
+        "Figures 1 and 2. One picture, block by block: where the block's best aligned neuron "
+        "of the class fires, its strongest fifth, and the same for the mean of the blocks so "
+        "far. C9.",
+        err);
+}
+
+kh_status kh_reproduce_draw_heatmaps(kh_reproduce *r, kh_error *err) {
+    picture_set good = {0}, bad = {0};
     const bool has_masks = r->maps.shown > 0;
     if (has_masks) {
         choose_best(r, first_is_good, &good);
@@ -174,8 +195,6 @@ kh_status kh_reproduce_draw_pictures(kh_reproduce *r, size_t *class_index, kh_er
     } else {
         choose_spread(r, &good);
     }
-    choose_one(r, &good, &one);
-    *class_index = one.count ? r->maps.class_index[one.place[0]] : 0;
     KH_TRY(draw(r, &good, false, "fig10", "Photographs and heatmaps of five key neurons each",
                 has_masks ? "Figure 10. Pictures on which the top-1 neuron covers the object best "
                             "(largest IoU, one of a class): chosen to look good, as in the report. "
@@ -184,14 +203,8 @@ kh_status kh_reproduce_draw_pictures(kh_reproduce *r, size_t *class_index, kh_er
                             "neurons fire; not chosen by success, because no masks are known. Each "
                             "map has its own colours. C10, C12.",
                 err));
-    KH_TRY(draw(r, &bad, false, "fig11", "Photographs and heatmaps of five key neurons each",
-                "Figure 11. Pictures on which the second neuron covers the object most better than "
-                "the first: chosen to look bad. C10, C11.",
-                err));
-    return draw(
-        r, &one, true, "fig1", "One photograph through all blocks: heatmaps and masks",
-        "Figures 1 and 2. One picture, block by block: where the block's best aligned neuron "
-        "of the class fires, its strongest fifth, and the same for the mean of the blocks so "
-        "far. C9.",
-        err);
+    return draw(r, &bad, false, "fig11", "Photographs and heatmaps of five key neurons each",
+                "Figure 11. Pictures on which the second neuron overlaps the object better than "
+                "the first by the widest margin: chosen to look bad. C10, C11.",
+                err);
 }

@@ -205,7 +205,8 @@ kh_status kh_reproduce_gather(kh_reproduce *r, kh_error *err) {
     KH_TRY(rank(r, err));
     KH_TRY(run_atlas(r, &options, err));
     KH_TRY(dissect(r, &options, err));
-    return kh_reproduce_look_at_maps(r, err);
+    KH_TRY(kh_reproduce_look_at_maps(r, err));
+    return kh_reproduce_ablate(r, err);
 }
 
 static void maps_clear(kh_reproduce_maps *m) {
@@ -259,7 +260,7 @@ kh_status kh_reproduce_band(const kh_reproduce *r, const double *values, size_t 
 
 void kh_claim_add(kh_claim *claim, const char *name, kh_band band, size_t n, const char *interval,
                   const char *unit) {
-    if (claim->number_count == KH_CLAIM_NUMBERS) return;
+    if (claim->number_count == KH_CLAIM_NUMBERS || isnan(band.mean)) return;
     kh_claim_number *number = &claim->numbers[claim->number_count++];
     *number = (kh_claim_number){.band = band, .n = n, .interval = interval, .unit = unit};
     (void)snprintf(number->name, sizeof number->name, "%s", name);
@@ -280,4 +281,5 @@ void kh_claim_cannot(kh_claim *claim, const char *format, ...) {
     (void)vsnprintf(claim->missing, sizeof claim->missing, format, args);
     va_end(args);
     claim->verdict = KH_VERDICT_UNTESTED;
+    if (claim->number_count == 0) claim->found[0] = '\0'; /* it would speak of numbers */
 }

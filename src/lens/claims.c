@@ -25,7 +25,8 @@ const char *kh_verdict_name(kh_verdict verdict) {
 }
 
 size_t kh_claim_later(size_t blocks) {
-    return (2 * blocks + 2) / 3;
+    const size_t third = blocks / 3;
+    return blocks - (third > 0 || blocks == 0 ? third : 1);
 }
 
 static bool is_known(kh_band b) {

@@ -54,7 +54,8 @@ static void later_blocks_are_the_last_third(void **state) {
     assert_int_equal(kh_claim_later(12), 8);
     assert_int_equal(kh_claim_later(24), 16);
     assert_int_equal(kh_claim_later(3), 2);
-    assert_int_equal(kh_claim_later(2), 2); /* none */
+    assert_int_equal(kh_claim_later(2), 1); /* at least one */
+    assert_int_equal(kh_claim_later(1), 0);
     assert_int_equal(kh_claim_later(4), 3);
 }
 

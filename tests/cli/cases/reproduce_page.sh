@@ -1,0 +1,15 @@
+# The page of verdicts: what is tested, that it is well formed, and that a second run uses the atlas that is there
+set -- "$DATA/golden/vit_base" "$DATA/atlas/pictures" --truth "$DATA/atlas/truth" --draws 3 --per-class 3 --out claims -q
+keyhole reproduce "$@" >first.txt || exit 1
+cut -c1-21 first.txt | grep '^[CG][0-9]' | grep -v reproduced | grep -v mixed
+grep -c 'reproduced \|mixed ' first.txt
+awk -f "$KH_CASES/../well_formed.awk" claims/index.html && echo "well formed"
+grep -o '<section class="c c[0-3]" id="C[0-9]*"' claims/index.html | wc -l
+grep -o '<figure id="[a-z0-9]*"' claims/index.html
+grep -c '<script\|http' claims/index.html
+head -n 2 claims/claims.csv | cut -d, -f1-3
+cut -d, -f1 claims/claims.csv | sort -u | wc -l
+head -n 1 claims/goldens.csv
+keyhole reproduce "$@" >again.txt
+keyhole reproduce "$@" --overwrite >again.txt && cmp first.txt again.txt && echo "the same again"
+grep -o 'claims/atlas (was complete)' claims/index.html
