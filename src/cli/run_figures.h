@@ -13,6 +13,7 @@ typedef struct kh_run {
     size_t blocks, neurons, classes, images, grid_height, grid_width;
     char **names;      /* [classes] short and distinct */
     char receipt[512]; /* model, weights, preprocessing, images: for footnotes */
+    char model_sha256[65], images_sha256[65];
 } kh_run;
 
 /* Errors: KH_E_NOT_FOUND no complete run; KH_E_FORMAT. Pair: kh_run_close. */

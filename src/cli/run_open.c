@@ -81,6 +81,9 @@ static kh_status read_receipt(kh_run *run, const char *manifest, kh_error *err) 
                    text_at(root, "model", "architecture"), *tag ? "." : "", tag,
                    *sha ? "weights sha256 " : "random weights", sha,
                    text_at(root, "preprocess", "preset"), run->images, kh_version());
+    (void)snprintf(run->model_sha256, sizeof run->model_sha256, "%s", sha);
+    (void)snprintf(run->images_sha256, sizeof run->images_sha256, "%s",
+                   text_at(root, "images", "sha256"));
     json_decref(root);
     return KH_OK;
 }

@@ -16,3 +16,8 @@ print(all(p["title"] and p["caption"] and p["limits"] for p in pages))
 print(sorted(p["name"] + e for p in pages for e in (".png", ".svg")) + ["figures.json"] == sorted(os.listdir("again"), key=lambda n: (n == "figures.json", n)))'
 keyhole atlas "$model" world/images/scenes --lenses accuracy,units --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
 mkdir empty; keyhole figures empty; echo $?
+# exemplars: a page for each neuron, of the images of the run alone
+keyhole exemplars run "$model" world/images/scenes --neurons b11n3,b0n5 -q --out sheets
+ls sheets
+keyhole exemplars run "$model" demo:images/fish --neurons b11n3 -q --out other; echo $?
+keyhole exemplars run "$model" world/images/scenes --neurons b12n3 -q --out other; echo $?

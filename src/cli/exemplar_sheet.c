@@ -1,0 +1,343 @@
+/* Exemplars of a neuron: out of the tables, through the model again, onto a page. */
+#include "cli/exemplar_sheet.h"
+#include "cli/outdir.h"
+
+#include "base/alloc.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const kh_exemplar_levels[KH_EXEMPLAR_LEVELS] = {"top", "q95", "q75", "q50", "random"};
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static size_t class_of(double value) {
+    return value >= 0 ? (size_t)value : KH_NO_CLASS;
+}
+
+static kh_status read_facts(const kh_run *run, const int64_t *at, kh_exemplars *out,
+                            kh_error *err) {
+    kh_answer *a = NULL;
+    out->threshold = out->density = (double)NAN;
+    out->reads = out->writes = KH_NO_CLASS;
+    if (kh_run_has(run, false, "neurons")) {
+        KH_TRY(kh_store_db_ask(run->tables,
+                               "SELECT threshold, density FROM neurons WHERE block = ?1 AND neuron "
+                               "= ?2",
+                               at, 2, &a, err));
+        out->threshold = kh_answer_number(a, 0, 0);
+        out->density = kh_answer_number(a, 0, 1);
+        kh_answer_free(a);
+    }
+    if (!kh_run_has(run, false, "reads_writes")) return KH_OK;
+    KH_TRY(kh_store_db_ask(run->tables,
+                           "SELECT class, hits, labelled, writes, verdict FROM reads_writes WHERE "
+                           "block = ?1 AND neuron = ?2",
+                           at, 2, &a, err));
+    if (kh_answer_rows(a)) {
+        out->reads = class_of(kh_answer_number(a, 0, 0));
+        out->hits = (size_t)fmax(0, kh_answer_number(a, 0, 1));
+        out->labelled = (size_t)fmax(0, kh_answer_number(a, 0, 2));
+        out->writes = class_of(kh_answer_number(a, 0, 3));
+        const char *verdict = kh_answer_text(a, 0, 4);
+        (void)snprintf(out->verdict, sizeof out->verdict, "%s", verdict ? verdict : "");
+    }
+    kh_answer_free(a);
+    return KH_OK;
+}
+
+static kh_status take_rows(const kh_run *run, const kh_answer *a, kh_exemplars *out,
+                           kh_error *err) {
+    const size_t rows = kh_answer_rows(a);
+    const size_t patches = run->grid_height * run->grid_width;
+    char name[32];
+    kh_neuron_format(out->neuron, name, sizeof name);
+    if (rows == 0)
+        return kh_fail(err, KH_E_NOT_FOUND, "'%s' holds no exemplars of %s", run->path, name);
+    out->of = kh_calloc(rows, sizeof *out->of);
+    if (!out->of) return kh_fail(err, KH_E_MEMORY, "no memory for exemplars");
+    for (size_t level = 0; level < KH_EXEMPLAR_LEVELS; level++)
+        for (size_t r = 0; r < rows; r++) {
+            const char *text = kh_answer_text(a, r, 0);
+            const double image = kh_answer_number(a, r, 1), truth = kh_answer_number(a, r, 3);
+            if (!text || strcmp(text, kh_exemplar_levels[level]) != 0) continue;
+            if (!(image >= 0 && image < (double)run->images)) continue;
+            kh_exemplar *one = &out->of[out->count++];
+            *one = (kh_exemplar){.level = level,
+                                 .image = (size_t)image,
+                                 .value = kh_answer_number(a, r, 2),
+                                 .truth = class_of(truth)};
+            if (one->truth >= run->classes) one->truth = KH_NO_CLASS;
+            if (!(one->map = kh_alloc_floats(patches)))
+                return kh_fail(err, KH_E_MEMORY, "no memory for exemplars");
+        }
+    return KH_OK;
+}
+
+kh_status kh_exemplars_read(const kh_run *run, kh_neuron neuron, kh_exemplars *out, kh_error *err) {
+    const int64_t at[] = {(int64_t)neuron.block, (int64_t)neuron.index};
+    kh_answer *a = NULL;
+    *out = (kh_exemplars){.neuron = neuron};
+    if (!kh_run_has(run, false, "exemplars"))
+        return kh_fail(err, KH_E_NOT_FOUND,
+                       "'%s' holds no exemplars; run keyhole atlas with the lens exemplars",
+                       run->path);
+    KH_TRY(read_facts(run, at, out, err));
+    KH_TRY(kh_store_db_ask(run->tables,
+                           "SELECT level, image, value, truth FROM exemplars WHERE block = ?1 AND "
+                           "neuron = ?2 ORDER BY rowid",
+                           at, 2, &a, err));
+    const kh_status status = take_rows(run, a, out, err);
+    kh_answer_free(a);
+    if (status) kh_exemplars_clear(out);
+    return status;
+}
+
+void kh_exemplars_clear(kh_exemplars *e) {
+    for (size_t i = 0; e->of && i < e->count; i++)
+        kh_free(e->of[i].map);
+    kh_free(e->of);
+    *e = (kh_exemplars){0};
+}
+
+/* ---- the model again ------------------------------------------------------------------------- */
+
+typedef struct look_again {
+    kh_session *session;
+    const kh_model_info *info;
+    kh_exemplars *sets;
+    size_t count, batch, held;
+    kh_tap *taps;      /* [count] */
+    char (*sites)[64]; /* [count] */
+    kh_pass *pass;
+    float *floats;  /* [batch, 3, height, width] */
+    size_t *images; /* [batch] */
+} look_again;
+
+static kh_status open_pass(look_again *l, kh_error *err) {
+    const size_t floats = 3 * l->info->image_height * l->info->image_width;
+    l->taps = kh_calloc(l->count, sizeof *l->taps);
+    l->sites = kh_calloc(l->count, sizeof *l->sites);
+    l->floats = kh_alloc_floats(l->batch * floats);
+    l->images = kh_calloc(l->batch, sizeof *l->images);
+    if (!l->taps || !l->sites || !l->floats || !l->images)
+        return kh_fail(err, KH_E_MEMORY, "no memory for a batch of exemplars");
+    for (size_t i = 0; i < l->count; i++) {
+        (void)snprintf(l->sites[i], sizeof l->sites[i], "blocks.%zu.mlp.hook_post",
+                       l->sets[i].neuron.block);
+        l->taps[i] =
+            (kh_tap){.site = l->sites[i], .units = &l->sets[i].neuron.index, .unit_count = 1};
+    }
+    const kh_pass_spec spec = {.max_batch = l->batch, .taps = l->taps, .tap_count = l->count};
+    return kh_pass_create(l->session->ctx, l->session->model, &spec, &l->pass, err);
+}
+
+static kh_status run_batch(look_again *l, kh_error *err) {
+    const size_t tokens = l->info->tokens, prefix = l->info->prefix_tokens;
+    if (l->held == 0) return KH_OK;
+    KH_TRY(kh_pass_run(l->pass, l->floats, l->held, err));
+    for (size_t n = 0; n < l->count; n++)
+        for (size_t i = 0; i < l->sets[n].count; i++)
+            for (size_t b = 0; b < l->held; b++)
+                if (l->sets[n].of[i].image == l->images[b])
+                    memcpy(l->sets[n].of[i].map, kh_pass_tap(l->pass, n) + b * tokens + prefix,
+                           (tokens - prefix) * sizeof(float));
+    l->held = 0;
+    return KH_OK;
+}
+
+/* What the tables say must be what the model says. */
+static kh_status compare(const look_again *l, const kh_source *source, kh_error *err) {
+    const size_t patches = l->info->tokens - l->info->prefix_tokens;
+    for (size_t n = 0; n < l->count; n++)
+        for (size_t i = 0; i < l->sets[n].count; i++) {
+            const kh_exemplar *one = &l->sets[n].of[i];
+            double largest = -(double)INFINITY;
+            for (size_t t = 0; t < patches; t++)
+                largest = fmax(largest, (double)one->map[t]);
+            if (!(fabs(largest - one->value) <= 1e-3 * (1 + fabs(one->value))))
+                return kh_fail(err, KH_E_NUMERIC,
+                               "%s: neuron %zu of block %zu is %g at most, the run says %g",
+                               kh_source_get(source, one->image).name, l->sets[n].neuron.index,
+                               l->sets[n].neuron.block, largest, one->value);
+        }
+    return KH_OK;
+}
+
+static kh_status take_picture(look_again *l, const kh_source *source,
+                              const kh_decode_options *decode, size_t image, kh_image *picture,
+                              kh_error *err) {
+    const size_t floats = 3 * l->info->image_height * l->info->image_width;
+    kh_image raw = {0};
+    kh_status status = kh_source_read_image(source, image, decode, &raw, err);
+    if (!status) status = kh_preprocess_bytes(&l->info->preprocess, &raw, picture, err);
+    kh_image_clear(&raw);
+    if (status) return kh_error_context(err, status, "%s", kh_source_get(source, image).name);
+    KH_TRY(kh_preprocess_floats(&l->info->preprocess, picture, l->floats + l->held * floats, floats,
+                                err));
+    l->images[l->held++] = image;
+    return l->held == l->batch ? run_batch(l, err) : KH_OK;
+}
+
+kh_status kh_exemplars_look(kh_session *session, const kh_source *source,
+                            const kh_decode_options *decode, size_t batch, kh_exemplars *sets,
+                            size_t count, kh_image *pictures, kh_error *err) {
+    look_again l = {.session = session,
+                    .info = kh_model_get_info(session->model),
+                    .sets = sets,
+                    .count = count,
+                    .batch = batch};
+    const size_t images = kh_source_count(source);
+    size_t needed = 0, done = 0;
+    bool *wanted = kh_calloc(images ? images : 1, sizeof *wanted);
+    kh_status status = wanted ? open_pass(&l, err) : kh_fail(err, KH_E_MEMORY, "no memory");
+    for (size_t n = 0; n < count && !status; n++)
+        for (size_t i = 0; i < sets[n].count; i++) {
+            needed += !wanted[sets[n].of[i].image];
+            wanted[sets[n].of[i].image] = true;
+        }
+    for (size_t i = 0; i < images && !status; i++) {
+        if (!wanted[i]) continue;
+        (void)kh_session_progress(session, "images", done++, needed);
+        status = take_picture(&l, source, decode, i, &pictures[i], err);
+    }
+    if (!status) status = run_batch(&l, err);
+    if (!status) status = compare(&l, source, err);
+    (void)kh_session_progress(session, "images", needed, needed);
+    kh_pass_free(l.pass);
+    kh_free(l.images);
+    kh_free(l.floats);
+    kh_free(l.sites);
+    kh_free(l.taps);
+    kh_free(wanted);
+    return status;
+}
+
+/* ---- drawing --------------------------------------------------------------------------------- */
+
+/* The picture, with a white line just inside of where the map is above the threshold and a black
+ * one just outside. */
+static kh_status outline(const kh_model_info *info, const float *map, double threshold,
+                         const kh_image *picture, float *up, uint8_t *rgb, kh_error *err) {
+    const size_t width = picture->width, height = picture->height;
+    if (!picture->rgb) return kh_fail(err, KH_E_NOT_FOUND, "a picture is missing");
+    kh_lens_upsample(map, kh_lens_grid(info), height, width, up);
+    memcpy(rgb, picture->rgb, 3 * width * height);
+    for (size_t y = 0; y < height; y++)
+        for (size_t x = 0; x < width; x++) {
+            const bool is_in = (double)up[y * width + x] > threshold;
+            bool has_other = false;
+            for (size_t k = 0; k < 9 && !has_other; k++) {
+                const size_t v = y + k / 3, u = x + k % 3; /* both one too large */
+                if (v < 1 || u < 1 || v > height || u > width) continue;
+                has_other = ((double)up[(v - 1) * width + u - 1] > threshold) != is_in;
+            }
+            if (has_other) memset(rgb + 3 * (y * width + x), is_in ? 255 : 0, 3);
+        }
+    return KH_OK;
+}
+
+enum { COLUMNS = 8 };
+
+/* One level as a grid, `columns` wide. */
+static kh_status add_level(const kh_run *run, const kh_model_info *info, const kh_exemplars *e,
+                           const kh_image *pictures, size_t level, size_t columns,
+                           const char *title, kh_figure *figure, kh_error *err) {
+    const size_t pixels = info->image_height * info->image_width;
+    size_t first = 0, count = 0;
+    while (first < e->count && e->of[first].level != level)
+        first++;
+    while (first + count < e->count && e->of[first + count].level == level)
+        count++;
+    if (count == 0) return KH_OK;
+    const size_t rows = (count + columns - 1) / columns;
+    kh_figure_panel *panels = kh_calloc(rows * columns, sizeof *panels);
+    char(*captions)[96] = kh_calloc(count, sizeof *captions);
+    uint8_t *rgb = kh_calloc(count * pixels, 3);
+    float *up = kh_alloc_floats(pixels);
+    kh_status status = panels && captions && rgb && up
+                           ? KH_OK
+                           : kh_fail(err, KH_E_MEMORY, "no memory for a sheet of exemplars");
+    for (size_t i = 0; i < count && !status; i++) {
+        const kh_exemplar *one = &e->of[first + i];
+        uint8_t *at = rgb + 3 * pixels * i;
+        status = outline(info, one->map, e->threshold, &pictures[one->image], up, at, err);
+        (void)snprintf(captions[i], sizeof captions[i], "%.40s\na = %.3g",
+                       one->truth == KH_NO_CLASS ? "no label" : run->names[one->truth], one->value);
+        panels[i] = (kh_figure_panel){.rgb = at,
+                                      .width = info->image_width,
+                                      .height = info->image_height,
+                                      .caption = captions[i],
+                                      .frame = one->truth != KH_NO_CLASS && one->truth == e->writes
+                                                   ? KH_FRAME_GOOD
+                                                   : KH_FRAME_THIN};
+    }
+    const size_t cell = info->image_width < 120 ? info->image_width : 120;
+    const kh_figure_grid grid = {.panels = panels,
+                                 .rows = rows,
+                                 .columns = columns,
+                                 .cell_width = cell,
+                                 .cell_height = cell,
+                                 .title = title};
+    if (!status) status = kh_figure_add_grid(figure, &grid, err);
+    kh_free(up);
+    kh_free(rgb);
+    kh_free(captions);
+    kh_free(panels);
+    return status;
+}
+
+static const char *name_of(const kh_run *run, size_t c) {
+    return c < run->classes ? run->names[c] : "no class";
+}
+
+static void write_texts(const kh_run *run, const kh_exemplars *e, char *title, size_t title_room,
+                        char *caption, size_t caption_room) {
+    char name[32];
+    kh_neuron_format(e->neuron, name, sizeof name);
+    if (e->reads != KH_NO_CLASS && e->labelled > 0)
+        (void)snprintf(title, title_room,
+                       "%s: %zu of its %zu strongest pictures show %s; it promotes %s", name,
+                       e->hits, e->labelled, name_of(run, e->reads), name_of(run, e->writes));
+    else
+        (void)snprintf(title, title_room, "%s: its strongest pictures, and others", name);
+    (void)snprintf(caption, caption_room,
+                   "Pictures out of %zu by the neuron's largest coefficient a over patches, as the "
+                   "model saw them. The line (white inside, black outside) encloses where the "
+                   "bilinear map is above the neuron's threshold %.3g, which it passes on the "
+                   "rarest patches; it fires on %.0f %% of all. Green frame: shows the class its "
+                   "value vector promotes most%s%s%s.",
+                   run->images, e->threshold, 100 * e->density, e->verdict[0] ? " (verdict: " : "",
+                   e->verdict, e->verdict[0] ? ")" : "");
+}
+
+kh_status kh_exemplars_draw(const kh_run *run, const kh_model *model, const kh_exemplars *e,
+                            const kh_image *pictures, const char *folder, kh_error *err) {
+    static const char *const titles[KH_EXEMPLAR_LEVELS] = {
+        "The strongest, one for each near duplicate", "Around the 95 % quantile of maxima",
+        "Around the 75 % quantile", "Around the median", "Random pictures"};
+    const kh_model_info *info = kh_model_get_info(model);
+    char title[256], caption[700], name[32];
+    write_texts(run, e, title, sizeof title, caption, sizeof caption);
+    kh_neuron_format(e->neuron, name, sizeof name);
+    const kh_figure_options how = {.title = title, .subtitle = caption, .footnote = run->receipt};
+    kh_figure *figure = NULL;
+    kh_status status = kh_figure_create(&how, &figure, err);
+    for (size_t level = 0; level < KH_EXEMPLAR_LEVELS && !status; level++) {
+        if (level == 1) kh_figure_columns(figure, 2);
+        status = add_level(run, info, e, pictures, level, level ? COLUMNS / 2 : COLUMNS,
+                           titles[level], figure, err);
+    }
+    if (!status) {
+        kh_figure_columns(figure, 1);
+        status = kh_figure_add_note(
+            figure,
+            "Not to be read from it: that the neuron stands for what its strongest pictures have "
+            "in common. Look at the weaker ones too: most of what a neuron does, it does there.",
+            err);
+    }
+    if (!status) return kh_outdir_figure(folder, name, figure, err);
+    kh_figure_free(figure);
+    return status;
+}
