@@ -306,6 +306,45 @@ static void steering_by_one_changes_nothing(void **state) {
     kh_ablation_clear(&a);
 }
 
+/* The neuron most active on every class is the first of all of them; without it each class's logit
+ * changes as when it is set to its means by hand. */
+static void shared_neurons_touch_all_their_classes(void **state) {
+    (void)state;
+    static float logits[IMAGES * CLASSES];
+    kh_error err = {0};
+    kh_ablate_options o = ablate_world_options();
+    o.designs = KH_ABLATE_SHARED;
+    o.block = 1;
+    o.rank = KH_ABLATE_BY_ACTIVATION;
+    kh_ablation a = ablate_world_run(&world, &o);
+    assert_true(a.shared_count >= 3); /* two members or more, and the other images */
+    size_t members = 0;
+    for (size_t i = 0; i < a.shared_count; i++) {
+        const kh_ablate_shared *s = &a.shared[i];
+        const float values[] = {world.means[1][0][s->neuron.index],
+                                world.means[1][1][s->neuron.index]};
+        const kh_intervention what = {
+            .neurons = &s->neuron, .count = 1, .op = KH_ABLATE_MEAN, .values = values};
+        if (!s->is_member) {
+            assert_int_equal(s->d_logit.n, IMAGES - s->members * PER_CLASS);
+            continue;
+        }
+        members++;
+        kh_assert_ok(kh_lens_intervene(world.g.ctx, world.g.model, &what, 1, world.images, IMAGES,
+                                       0, logits, &err));
+        double sum = 0;
+        for (size_t j = 0; j < IMAGES; j++)
+            if (world.truth[j] == s->class_index)
+                sum += (double)logits[j * CLASSES + s->class_index] -
+                       (double)world.base[j * CLASSES + s->class_index];
+        assert_near(s->d_logit.mean, sum / PER_CLASS, 2e-6, "shared");
+        assert_int_equal(s->drops, s->d_logit.hi < 0);
+        assert_int_equal(s->d_logit.n, PER_CLASS);
+    }
+    assert_true(members >= 2);
+    kh_ablation_clear(&a);
+}
+
 /* ---- bootstrap ----------------------------------------------------------------------------- */
 
 static void columns_are_bootstraps_of_each(void **state) {
@@ -347,6 +386,7 @@ int main(void) {
         cmocka_unit_test(insertion_mirrors_deletion),
         cmocka_unit_test(single_random_neurons_do_nothing_on_average),
         cmocka_unit_test(steering_by_one_changes_nothing),
+        cmocka_unit_test(shared_neurons_touch_all_their_classes),
         cmocka_unit_test(columns_are_bootstraps_of_each),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
