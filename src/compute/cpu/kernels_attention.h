@@ -16,6 +16,14 @@ VEC void expect_source(const float *from, size_t stride, size_t begin, size_t en
             v_prefetch_near(from + j * stride + d);
 }
 
+/* The same for rows that will be written. */
+VEC void expect_target(const float *to, size_t stride, size_t begin, size_t end, size_t count,
+                       size_t width) {
+    for (size_t j = begin; j < least(end, count); j++)
+        for (size_t d = 0; d < width; d += 16)
+            v_prefetch_write(to + j * stride + d);
+}
+
 enum { ROWS_AHEAD = 16, TOGETHER = 4 };
 
 /* Source rows [count][width], `stride` apart, into panels of their transpose: k = width, n = count.
@@ -181,10 +189,13 @@ static void multiply_transposed(size_t tokens, size_t hd, size_t count, const fl
 }
 
 static void write_sums(const float *sums, size_t tokens, size_t hd, float *to, size_t stride) {
-    for (size_t d = 0; d < hd; d += VL)
-        for (size_t j = 0; j < tokens; j++)
+    expect_target(to, stride, 0, ROWS_AHEAD, tokens, hd);
+    for (size_t j = 0; j < tokens; j++) {
+        expect_target(to, stride, j + ROWS_AHEAD, j + ROWS_AHEAD + 1, tokens, hd);
+        for (size_t d = 0; d < hd; d += VL)
             v_store_n(to + j * stride + d, v_load(sums + d / NR * tokens * NR + j * NR + d % NR),
                       hd - d);
+    }
 }
 
 /* Probabilities of `rows` queries again, in rows r0.. of the group slab, normalised. */
@@ -245,6 +256,9 @@ static void attention_backward(const kh_attention_backward_args *args, size_t im
         for (size_t t = 0; t < tiles; t++) {
             const kh_range range = kh_part(count, t, tiles);
             const size_t rows = range.end - range.begin, row = g + range.begin;
+            expect_source(q, stride, row + rows, row + rows + MR, asked.end, hd);
+            expect_source(dz, dim, row + rows, row + rows + MR, asked.end, hd);
+            expect_target(dq, stride, row, row + rows, asked.end, hd);
             pack_queries(q + row * stride, stride, rows, hd, args->scale, row_slab);
             multiply_wide(rows, hd, row_slab, keys_t, tokens, a, KH_GROUP, range.begin);
             probabilities(rows, tokens, a, range.begin);

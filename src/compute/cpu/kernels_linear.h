@@ -158,14 +158,16 @@ static void finish_rows(const panel_end *end, kh_range rows, const float *c) {
     }
 }
 
-/* Asks for the lines of y and residual that the tile will touch, while it is multiplied. */
+/* Asks for the lines that finishing the tile will touch, while it is multiplied: rows lie far apart,
+ * and the processor does not see them coming. */
 static void expect_rows(const panel_end *end, kh_range rows) {
     const finish *f = end->f;
-    for (size_t r = rows.begin; r < rows.end; r++)
-        for (size_t i = 0; i < end->n; i += 16) {
-            const size_t at = (end->row0 + r) * f->y_stride + end->o + i;
-            v_prefetch_write(f->y + at);
-            if (f->residual) v_prefetch_near(f->residual + at);
+    for (size_t r = end->row0 + rows.begin; r < end->row0 + rows.end; r++)
+        for (size_t i = end->o; i < end->o + end->n; i += 16) {
+            v_prefetch_write(f->y + r * f->y_stride + i);
+            if (f->residual) v_prefetch_near(f->residual + r * f->y_stride + i);
+            if (f->slope) v_prefetch_near(f->slope_at + r * f->slope_stride + i);
+            if (f->pre) v_prefetch_write(f->pre + r * f->pre_stride + i);
         }
 }
 
