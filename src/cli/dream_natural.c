@@ -306,8 +306,9 @@ static void print_pick(const study *s, size_t pick, double *work) {
     const double distance = median(work, far);
     for (size_t i = 0; i < s->example_count; i++)
         if (!isnan(s->examples[i].distance)) work[usual++] = s->examples[i].distance;
-    printf("  %-6s  %8zu  %14zu  %6.2f  %12.2f", s->run->picks > 1 ? kh_dream_pick_name(pick) : "",
-           count, above, z / (double)count, natural / (double)count);
+    printf("  %-6s  %8zu  %14zu  %6.2f  %12.2f",
+           s->run->picks > 1 ? kh_dream_pick_name(pick) : s->run->options->pick, count, above,
+           z / (double)count, natural / (double)count);
     if (far > 0) printf("  %8.4g", distance);
     if (far > 0 && usual > 0) printf("  %16.4g", median(work, usual));
     printf("\n");
