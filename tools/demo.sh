@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job on the demo world, without a network: scenes, classes, value vectors, heatmaps, truth, dreams, an atlas.
+# The main job on the demo world, without a network: scenes, classes, value vectors, heatmaps, truth, dreams, an atlas, claims.
 # Usage: tools/demo.sh KEYHOLE_BINARY OUT_FOLDER
 set -e
 keyhole=$1
@@ -29,8 +29,11 @@ run look demo demo:images/car --truth --out "$out/car" --quiet >"$out/car.txt"
 run truth demo --scenes 10 --out "$out/truth" --quiet >"$out/truth.txt"
 sed -n '/^mean over classes/,/^$/p' "$out/truth.txt" && echo "(all of it is in $out/truth.txt)"
 run dream demo --class sailboat,snail,guitar,umbrella,chair,lamp --steps 100 --snapshots 10,25,50 --out "$out/dream" --quiet
-run atlas demo demo:images --out "$out/atlas" --quiet >"$out/atlas.txt"
+run diorama --count 250 --seed 2 --out "$out/scenes" --quiet
+run atlas demo "$out/scenes" --truth "$out/scenes" --out "$out/atlas" --quiet >"$out/atlas.txt"
 run status "$out/atlas"
+run reproduce demo "$out/scenes" --truth "$out/scenes" --draws 10 --atlas "$out/atlas" --out "$out/claims" --quiet >"$out/claims.txt"
+sed -n '/^C[0-9]/s/^\(.\{100\}\).*/\1 .../p; /^C[0-9].\{0,97\}$/p' "$out/claims.txt"
 
 echo
 echo "Worth opening:"
@@ -40,5 +43,6 @@ echo "  $out/car/blocks_*.png  block by block, on scenes of cars"
 echo "  $out/dream/sheet_s0100_01.png  what the key neurons of six classes want to see; strips/ move"
 echo "  $out/align/fig3.png    in which blocks the best neurons of the classes are"
 echo "  $out/truth/*.png       do they fire on the object? Measured against the truth, with random neurons beside them"
-echo "  $out/atlas/run.sqlite  one pass over 100 scenes: tables of every key neuron (docs/run-directory.md)"
+echo "  $out/claims/index.html what a report about a ViT-B/16 claims, tested on this model: verdicts, numbers, figures"
+echo "  $out/atlas/figures/*.png  one pass over 250 scenes, every key neuron; the tables are in run.sqlite (docs/run-directory.md)"
 echo "Numbers are in the .csv and .npy files beside them; manifest.json says from what they were made."
