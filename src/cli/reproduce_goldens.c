@@ -294,7 +294,7 @@ kh_status kh_reproduce_check_goldens(kh_reproduce *r, kh_error *err) {
         say(&r->goldens[i], KH_GOLDEN_NEEDS,
             "needs this checkpoint: keyhole pull " CHECKPOINT "; this model's sizes are others");
     say(&r->goldens[7], KH_GOLDEN_NEEDS,
-        "needs a ViT-B/32 and curves over removed tokens, which keyhole does not make");
+        "needs the ViT-B/32 and ImageNet-S with masks: keyhole perturb makes such curves");
     if (!r->fits_goldens) return KH_OK;
     KH_TRY(check_g1(r, err));
     if (r->goldens[0].state == KH_GOLDEN_DIFFERS) {
