@@ -185,10 +185,11 @@ static void compare(study *s) {
             now->largest = fmax(now->largest, v);
         }
         now->sd = sqrt(square / n);
-        now->z = ((double)now->score - now->mean) / now->sd;
+        const double sd = now->sd > 0 ? now->sd : (double)NAN; /* alike to all: no deviations */
+        now->z = ((double)now->score - now->mean) / sd;
         now->share_below = below / n;
         now->item->z = now->z;
-        now->item->natural_z = (now->largest - now->mean) / now->sd;
+        now->item->natural_z = (now->largest - now->mean) / sd;
     }
 }
 
