@@ -9,7 +9,7 @@ const kh_command *const kh_commands[] = {
     &kh_cmd_dream,     &kh_cmd_atlas,
     &kh_cmd_merge,     &kh_cmd_ablate,
     &kh_cmd_status,    &kh_cmd_figures,
-    &kh_cmd_exemplars, &kh_cmd_export,
+    &kh_cmd_exemplars, &kh_cmd_perturb, &kh_cmd_export,
     &kh_cmd_diorama,   &kh_cmd_truth,
     &kh_cmd_reproduce, &kh_cmd_bench,
     &kh_cmd_selftest,  NULL,
