@@ -99,9 +99,10 @@ static kh_status fill_sheet(const kh_dream_run *run, size_t first, size_t end, s
         char *caption = s->captions[s->count];
         if (rank == SIZE_MAX)
             (void)snprintf(caption, sizeof s->captions[0], "%s", item->label);
+        else if (rank == 0)
+            (void)snprintf(caption, sizeof s->captions[0], "%s\np %.2f", item->label, probability);
         else
-            (void)snprintf(caption, sizeof s->captions[0], "%s\np %.2f, rank %zu", item->label,
-                           probability, rank);
+            (void)snprintf(caption, sizeof s->captions[0], "%s\nrank %zu", item->label, rank);
         const kh_image *picture = &s->pictures[s->count];
         s->panels[s->count] = (kh_figure_panel){.rgb = picture->rgb,
                                                 .width = picture->width,
@@ -136,8 +137,9 @@ static void describe(const kh_dream_run *run, size_t pick, size_t step, char tit
                        run->objective.images, o->diversity);
     if (o->set) (void)snprintf(set, sizeof set, ", %.100s", o->set);
     (void)snprintf(subtitle, 640,
-                   "preset %s, goal %s%s%s%s; p and rank of the class when the picture is shown to "
-                   "the model again, squashed to its input; solid frame: recognised",
+                   "preset %s, goal %s%s%s%s; shown to the model again, squashed to its input, a "
+                   "picture has its class first with probability p (solid frame) or at this rank "
+                   "behind others",
                    o->preset, o->directions && !o->classes ? "direction" : o->goal, mix, images,
                    set);
 }
