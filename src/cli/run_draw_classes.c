@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAMED = 40, IN_A_ROW = 13, TOLD = 15 };
+enum { NAMED = 40, IN_A_ROW = 13, LONG_NAMES = 8, SIDE = 250 };
 
 /* ---- accuracy -------------------------------------------------------------------------------- */
 
@@ -75,8 +75,8 @@ void kh_draw_accuracy(kh_plate *p) {
     const char *y = "right (% of pictures)";
     if (n > NAMED) {
         accuracy_histogram(p, each);
-        named_bars(p, each, 0, IN_A_ROW, 100, "The best classes", y, 100);
-        named_bars(p, each, n - IN_A_ROW, IN_A_ROW, 100, "The worst classes", y, 100);
+        named_bars(p, each, 0, LONG_NAMES, 100, "The best classes", y, 100);
+        named_bars(p, each, n - LONG_NAMES, LONG_NAMES, 100, "The worst classes", y, 100);
     } else {
         const size_t rows = (n + IN_A_ROW - 1) / IN_A_ROW, width = (n + rows - 1) / rows;
         for (size_t first = 0; first < n; first += width)
@@ -102,6 +102,25 @@ static void tell_confusions(kh_plate *p) {
                        kh_answer_number(a, r, 2));
     }
     if (a && kh_answer_rows(a)) kh_plate_note(p, text);
+}
+
+/* Thousands of classes: the largest of several neighbours, so that one picture taken for another
+ * class is still seen. */
+static void add_pooled(kh_plate *p, const float *cells, const kh_figure_scale *scale) {
+    const size_t classes = p->run->classes, step = (classes + SIDE - 1) / SIDE;
+    const size_t side = (classes + step - 1) / step;
+    float *pooled = kh_plate_keep(p, side * side, sizeof *pooled);
+    char title[120];
+    if (!pooled) return;
+    for (size_t i = 0; i < classes * classes; i++) {
+        float *to = &pooled[i / classes / step * side + i % classes / step];
+        if (cells[i] > *to) *to = cells[i];
+    }
+    (void)snprintf(title, sizeof title,
+                   "true class (down) against named class (right); a cell is the largest of %zu x "
+                   "%zu",
+                   step, step);
+    kh_plate_picture(p, pooled, side, side, scale, title);
 }
 
 void kh_draw_confusion(kh_plate *p) {
@@ -145,8 +164,7 @@ void kh_draw_confusion(kh_plate *p) {
                                                .cell_width = 27,
                                                .cell_height = 22});
     else
-        kh_plate_picture(p, cells, classes, classes, &scale,
-                         "true class (rows) against named class (columns), one pixel for each");
+        add_pooled(p, cells, &scale);
     tell_confusions(p);
 }
 

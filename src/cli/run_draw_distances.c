@@ -135,6 +135,7 @@ void kh_draw_distances_lines(kh_plate *p) {
         kh_plate_number(p, false,
                         "SELECT count(*) FROM (SELECT class_a FROM distances UNION SELECT class_b "
                         "FROM distances)");
+    if (!(n >= 2)) return;
     kh_plate_title(p, "How large the distances between classes are, block by block");
     kh_plate_caption(p,
                      "Mean over all pairs of %.0f compared classes, for the three readings of "

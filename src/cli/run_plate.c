@@ -195,7 +195,7 @@ void kh_plate_histogram(kh_plate *p, const kh_figure_histogram *histogram) {
 
 void kh_plate_picture(kh_plate *p, const float *values, size_t rows, size_t columns,
                       const kh_figure_scale *scale, const char *title) {
-    enum { SIDE = 600 };
+    enum { SIDE = 750 };
     uint8_t table[256][3];
     size_t cells;
     if (!kh_mul(rows, columns, &cells)) cells = SIZE_MAX;
