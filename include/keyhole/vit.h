@@ -89,6 +89,10 @@ KH_API const char *kh_model_tensor_name(const kh_model *model, size_t index);
 /* Makes gradients possible (a second copy of the weights of blocks 0..last_block, packed for the
  * backward pass). Call once before passes with want_gradient are created; not thread-safe. */
 KH_API kh_status kh_model_prepare_gradient(kh_model *model, size_t last_block, kh_error *err);
+/* The same, but of last_block only what seeds up to the input of its MLP need (behind LN2, or
+ * hook_resid_mid in post-norm blocks): a third of that block's memory. */
+KH_API kh_status kh_model_prepare_gradient_below_mlp(kh_model *model, size_t last_block,
+                                                     kh_error *err);
 
 /* Final norm and head on plain vectors: rows [rows, dim] as if each were the pooled residual
  * (before the final norm) -> logits [rows, classes]. Errors: KH_E_UNSUPPORTED no head or indirect.

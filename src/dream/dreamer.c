@@ -90,7 +90,10 @@ static kh_status make_pass(kh_dreamer *d, kh_wants *wants, size_t views, kh_erro
     d->wants = *wants;
     *wants = (kh_wants){0};
     const kh_wants *w = &d->wants;
-    KH_TRY(kh_model_prepare_gradient(d->model, w->has_logits ? info->blocks - 1 : w->top, err));
+    if (w->has_logits || w->blocks[w->top].has_dense || w->blocks[w->top].has_stream)
+        KH_TRY(kh_model_prepare_gradient(d->model, w->has_logits ? info->blocks - 1 : w->top, err));
+    else
+        KH_TRY(kh_model_prepare_gradient_below_mlp(d->model, w->top, err));
     KH_TRY(kh_wants_read_rows(&d->wants, err));
     const kh_pass_spec spec = {.max_batch = views,
                                .taps = w->taps,

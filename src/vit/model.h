@@ -47,7 +47,8 @@ struct kh_model {
 
     kh_classes *classes;
     size_t gradient_blocks; /* blocks 0..n-1 (and the patch embedding) are packed for backward */
-    bool gradient_head;     /* norm, pool and head too */
+    size_t gradient_attentions; /* of this many blocks at least qkv and proj are */
+    bool gradient_head;         /* norm, pool and head too */
 
     struct kh_tensor_table *table; /* names, shapes and where each parameter lives */
 };

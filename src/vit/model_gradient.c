@@ -10,6 +10,17 @@ static kh_status pack_backward(kh_model *m, kh_weight *const *weights, size_t co
     return KH_OK;
 }
 
+kh_status kh_model_prepare_gradient_below_mlp(kh_model *m, size_t last_block, kh_error *err) {
+    if (!m) return kh_fail(err, KH_E_ARG, "no model given");
+    if (last_block >= m->info.blocks) return kh_model_prepare_gradient(m, last_block, err);
+    if (last_block > 0) KH_TRY(kh_model_prepare_gradient(m, last_block - 1, err));
+    const kh_block *b = &m->blocks[last_block];
+    kh_weight *const weights[] = {m->patch_embed, b->qkv, b->proj};
+    KH_TRY(pack_backward(m, weights, sizeof weights / sizeof weights[0], err));
+    if (m->gradient_attentions < last_block + 1) m->gradient_attentions = last_block + 1;
+    return KH_OK;
+}
+
 kh_status kh_model_prepare_gradient(kh_model *m, size_t last_block, kh_error *err) {
     if (!m) return kh_fail(err, KH_E_ARG, "no model given");
     const size_t blocks = last_block < m->info.blocks ? last_block + 1 : m->info.blocks;

@@ -356,7 +356,10 @@ static kh_status plan_saves(kh_pass *p, kh_error *err) {
     const size_t part = p->top / KH_STAGE_COUNT;
     const bool in_tail = part == m->info.blocks + 1;
     const size_t blocks = in_tail ? m->info.blocks : part;
-    const bool ready = m->gradient_blocks >= (blocks ? blocks : 1) || m->info.blocks == 0;
+    const kh_stage mlp_input = m->info.is_post_norm ? KH_STAGE_RESID_MID : KH_STAGE_LN2_NORM;
+    const bool half = blocks > 0 && p->top <= kh_stage_position(m, mlp_input, blocks - 1) &&
+                      m->gradient_blocks + 1 >= blocks && m->gradient_attentions >= blocks;
+    const bool ready = m->gradient_blocks >= (blocks ? blocks : 1) || m->info.blocks == 0 || half;
     if (!ready || (in_tail && !m->gradient_head))
         return kh_fail(err, KH_E_ARG,
                        "the weights are not packed for gradients up to %s; call "

@@ -329,6 +329,15 @@ static void unprepared_gradients_are_refused(void **state) {
                     "kh_model_prepare_gradient(model, 0)");
     kh_assert_ok(kh_model_prepare_gradient(model, 0, &err));
     kh_assert_ok(kh_pass_create(ctx, model, &spec, &pass, &err));
+    /* the attention half of block 1 lets seeds in front of its MLP in, and no others */
+    kh_pass *half = NULL;
+    kh_assert_ok(kh_model_prepare_gradient_below_mlp(model, 1, &err));
+    site = "blocks.1.ln2.hook_normalized";
+    kh_assert_ok(kh_pass_create(ctx, model, &spec, &half, &err));
+    kh_pass_free(half);
+    site = "blocks.1.mlp.hook_pre";
+    kh_assert_fails(kh_pass_create(ctx, model, &spec, &half, &err), KH_E_ARG,
+                    "kh_model_prepare_gradient(model, 1)");
     float gradient[3 * 32 * 32], seed[17 * 96] = {0};
     const float *given = seed;
     kh_assert_fails(kh_pass_backward(pass, &given, gradient, 3072, &err), KH_E_ARG, "before it");
