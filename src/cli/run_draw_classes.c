@@ -172,8 +172,12 @@ void kh_draw_confusion(kh_plate *p) {
 
 void kh_draw_class_mean(kh_plate *p) {
     const size_t blocks = p->run->blocks, neurons = p->run->neurons;
-    const kh_answer *first = kh_plate_ask(
-        p, false, "SELECT class, n FROM concentration WHERE n > 0 ORDER BY class LIMIT 1");
+    char sql[160], only[64] = "";
+    if (p->only_class != KH_NO_CLASS)
+        (void)snprintf(only, sizeof only, "AND class = %zu ", p->only_class);
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT class, n FROM concentration WHERE n > 0 %sORDER BY class LIMIT 1", only);
+    const kh_answer *first = kh_plate_ask(p, false, sql);
     float *means = kh_plate_keep(p, blocks * neurons, sizeof *means);
     double *values = kh_plate_numbers(p, neurons);
     char path[4200], title[64];
@@ -196,12 +200,13 @@ void kh_draw_class_mean(kh_plate *p) {
     }
     kh_plate_title(p, "On pictures of %s, neuron b%zun%zu is the strongest on average",
                    p->run->names[c], at / neurons, at % neurons);
-    kh_plate_caption(p,
-                     "Figure 4: the mean memory coefficient of every key neuron, over patches and "
-                     "over the %.0f pictures of class %zu (%s). One panel for each block, one line "
-                     "for each of its %zu neurons; the five largest are numbered. All panels have "
-                     "one scale.",
-                     kh_answer_number(first, 0, 1), c, p->run->names[c], neurons);
+    kh_plate_caption(
+        p,
+        "Figure 4: the mean memory coefficient of every key neuron, over patches and "
+        "over the pictures of class %zu (%s; n = %.0f). One panel for each block, one line "
+        "for each of its %zu neurons; the five largest are numbered. All panels have "
+        "one scale.",
+        c, p->run->names[c], kh_answer_number(first, 0, 1), neurons);
     kh_plate_limits(p,
                     "whether a strong neuron matters for the class, nor whether it is strong for "
                     "this class only: many are strong on every picture.");

@@ -53,6 +53,43 @@ void kh_draw_thresholds(kh_plate *p) {
                                       .values = low});
 }
 
+void kh_draw_channels(kh_plate *p) {
+    const char *of = "middle half of the channels";
+    double *threshold = kh_plate_quartiles(p, false, "SELECT block, threshold FROM channels");
+    double *high = kh_plate_quartiles(p, false, "SELECT block, max FROM channels");
+    double *low = kh_plate_quartiles(p, false, "SELECT block, min FROM channels");
+    double *mean = kh_plate_quartiles(p, false, "SELECT block, mean FROM channels");
+    const double n = kh_plate_number(p, false, "SELECT max(n) FROM channels");
+    const double all = kh_plate_number(p, false, "SELECT count(*) FROM channels");
+    if (!threshold || !high || !low || !mean) return;
+    const size_t peak = kh_plate_peak(high + p->run->blocks, p->run->blocks);
+    kh_plate_title(p, "MLPs write the largest values in block %zu: the median channel reaches %.2f",
+                   peak, high[p->run->blocks + peak]);
+    kh_plate_caption(
+        p,
+        "What the second matrix of the MLPs puts out, %.0f channels of all blocks, "
+        "each over %.0f patches of %zu pictures: largest and smallest value, mean, and "
+        "the value that the rarest patches pass (threshold). These are sums over all "
+        "key neurons, not key neurons.",
+        all, n, p->run->images);
+    kh_plate_limits(p,
+                    "what a channel stands for: the residual stream has no preferred axes unless "
+                    "training made some.");
+    kh_plate_open(p, 2);
+    const kh_figure_line ends[] = {kh_plate_middle(p, high, "largest", of),
+                                   kh_plate_middle(p, threshold, "threshold", of),
+                                   kh_plate_middle(p, low, "smallest", of)};
+    const kh_figure_line middle[] = {kh_plate_middle(p, mean, "median channel", of)};
+    kh_plate_lines(p, (kh_figure_lines){.title = "Range of a channel",
+                                        .y = {.label = "output"},
+                                        .lines = ends,
+                                        .line_count = 3});
+    kh_plate_lines(p, (kh_figure_lines){.title = "Mean of a channel",
+                                        .y = {.label = "output"},
+                                        .lines = middle,
+                                        .line_count = 1});
+}
+
 /* Shares of a block's neurons by a text column: out[count, blocks]. */
 static double *shares(kh_plate *p, bool in_truth, const char *table, const char *column,
                       const char *const *values, size_t count) {

@@ -48,6 +48,7 @@ static const struct {
     {"fig6_D2", "distances", false, fig6_d2},
     {"fig6_D3", "distances", false, fig6_d3},
     {"thresholds", "neurons", false, kh_draw_thresholds},
+    {"channels", "channels", false, kh_draw_channels},
     {"reads_writes", "reads_writes", false, kh_draw_reads_writes},
     {"selectivity", "selectivity", false, kh_draw_selectivity},
     {"attribution", "attribution", false, kh_draw_attribution},
@@ -83,24 +84,37 @@ static kh_status write_list(const char *folder, json_t *list, kh_error *err) {
     return status;
 }
 
-static kh_status draw_pages(kh_plate *p, kh_progress_fn progress, void *user, kh_error *err) {
+static kh_status draw_pages(kh_plate *p, const kh_run_draw_options *o, kh_error *err) {
     for (size_t i = 0; i < PAGES && !p->status; i++) {
-        if (progress && !progress(user, "figures", i, PAGES))
+        if (o->progress && !o->progress(o->user, "figures", i, PAGES))
             p->status = kh_fail(err, KH_E_STOPPED, "drawing was stopped");
         else if (kh_run_has(p->run, pages[i].in_truth, pages[i].table))
             pages[i].draw(p);
         kh_plate_close(p, pages[i].stem);
     }
-    if (progress) (void)progress(user, "figures", PAGES, PAGES);
+    for (size_t i = 0; i < o->class_count && !p->status; i++) {
+        char stem[40];
+        (void)snprintf(stem, sizeof stem, "fig4_%zu", o->classes[i]);
+        p->only_class = o->classes[i];
+        if (kh_run_has(p->run, false, "concentration")) kh_draw_class_mean(p);
+        kh_plate_close(p, stem);
+    }
+    if (o->progress) (void)o->progress(o->user, "figures", PAGES, PAGES);
     return p->status;
 }
 
 kh_status kh_run_draw(const char *path, const char *folder, kh_progress_fn progress, void *user,
                       size_t *drawn, kh_error *err) {
+    const kh_run_draw_options how = {.folder = folder, .progress = progress, .user = user};
+    return kh_run_draw_with(path, &how, drawn, err);
+}
+
+kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options, size_t *drawn,
+                           kh_error *err) {
     char own[4200], list[4400];
     kh_run run;
     KH_TRY(folder_path(path, own, sizeof own, err));
-    if (!folder) folder = own;
+    const char *folder = options->folder ? options->folder : own;
     KH_TRY(kh_run_open(path, &run, err));
     kh_plate *p = kh_calloc(1, sizeof *p);
     json_t *all = json_array();
@@ -114,7 +128,8 @@ kh_status kh_run_draw(const char *path, const char *folder, kh_progress_fn progr
         p->folder = folder;
         p->list = all;
         p->err = err;
-        status = draw_pages(p, progress, user, err);
+        p->only_class = KH_NO_CLASS;
+        status = draw_pages(p, options, err);
     }
     if (!status) status = write_list(folder, all, err);
     if (drawn) *drawn = json_array_size(all);

@@ -30,6 +30,7 @@ typedef struct kh_plate {
     void *kept[64]; /* answers and numbers that live until the page ends */
     kh_answer *answers[64];
     size_t kept_count, answer_count;
+    size_t only_class; /* of figure 4; KH_NO_CLASS: the first with pictures */
     char title[256], caption[1024], limits[512];
     kh_status status;
     kh_error *err;
@@ -87,6 +88,7 @@ void kh_draw_concentration(kh_plate *p);
 void kh_draw_distances(kh_plate *p, const char *definition, size_t k);
 void kh_draw_distances_lines(kh_plate *p);
 void kh_draw_thresholds(kh_plate *p);
+void kh_draw_channels(kh_plate *p);
 void kh_draw_reads_writes(kh_plate *p);
 void kh_draw_selectivity(kh_plate *p);
 void kh_draw_audit(kh_plate *p);
@@ -99,7 +101,17 @@ void kh_draw_regions(kh_plate *p);
 void kh_draw_masks(kh_plate *p);
 
 /* Draws every page the run has tables for into folder (NULL: RUN/figures), and figures.json, which
- * lists them, last. The same run gives the same bytes. */
+ * lists them, last. classes [class_count] (or NULL): figure 4 of these too. The same run gives the
+ * same bytes. */
+typedef struct kh_run_draw_options {
+    const char *folder;
+    const size_t *classes;
+    size_t class_count;
+    kh_progress_fn progress;
+    void *user;
+} kh_run_draw_options;
+kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options, size_t *drawn,
+                           kh_error *err);
 kh_status kh_run_draw(const char *path, const char *folder, kh_progress_fn progress, void *user,
                       size_t *drawn, kh_error *err);
 /* Whether RUN/figures is complete. */

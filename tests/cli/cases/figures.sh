@@ -16,6 +16,7 @@ print(all(p["title"] and p["caption"] and p["limits"] for p in pages))
 print(sorted(p["name"] + e for p in pages for e in (".png", ".svg")) + ["figures.json"] == sorted(os.listdir("again"), key=lambda n: (n == "figures.json", n)))'
 keyhole atlas "$model" world/images/scenes --lenses accuracy,units --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
 mkdir empty; keyhole figures empty; echo $?
+keyhole figures run -q --classes fish,0 --out some >/dev/null; ls some | grep fig4_; keyhole figures run -q --classes unicorn --out none; echo $?
 # exemplars: a page for each neuron, of the images of the run alone
 keyhole exemplars run "$model" world/images/scenes --neurons b11n3,b0n5 -q --out sheets
 ls sheets
