@@ -136,6 +136,9 @@ static void sweep_all(sweeping *w) {
             const kh_ablate_mean value =
                 kh_ablate_over(w->of_classes + (k * SWEEP_ROWS + row) * count, count, o);
             add_sweep(w->out, o, k, KH_NO_CLASS, images, metric, value);
+            if (metric == KH_ABLATE_D_MARGIN)
+                kh_ablate_add_quantity(w->out, false, value, "sweep_%s_d_margin_%zu",
+                                       kh_ablate_images_name(images), o->sweep_k[k]);
             if (is_both)
                 kh_ablate_add_quantity(w->out, false, value, "selectivity_%zu", o->sweep_k[k]);
         }
