@@ -280,7 +280,8 @@ extern const size_t kh_ablate_sizes[KH_SIZES]; /* 1, 3, 10 */
 size_t kh_ablate_find_k(const size_t *list, size_t count, size_t k);
 
 /* Mean over `count` values (classes) with its bootstrap interval; NaNs are left out. */
-kh_ablate_mean kh_ablate_over(const double *values, size_t count, const kh_ablate_options *o);
+kh_status kh_ablate_over(const double *values, size_t count, const kh_ablate_options *o,
+                         kh_ablate_mean *out, kh_error *err);
 
 /* Makes room for every row of every table. */
 kh_status kh_ablate_make_room(kh_ablate_study *study, kh_ablation *out, kh_error *err);

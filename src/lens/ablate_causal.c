@@ -99,19 +99,31 @@ typedef struct correlating {
     kh_attribution_scratch scratch;
 } correlating;
 
-/* Over out->listed[first .. end). */
-static double correlate(correlating *w, size_t first, size_t end, size_t pair, size_t choice,
-                        size_t *n) {
-    *n = 0;
+static bool is_constant(const float *values, size_t n) {
+    for (size_t i = 1; i < n; i++)
+        if (values[i] != values[0]) return false;
+    return true;
+}
+
+/* Over out->listed[first .. end): value->n and value->mean. NaN where a side is constant or not
+ * known. */
+static kh_status correlate(correlating *w, size_t first, size_t end, size_t pair, size_t choice,
+                           kh_ablate_mean *value, kh_error *err) {
+    size_t n = 0;
     bool is_known = true;
     for (size_t i = first; i < end; i++) {
         if (!is_chosen(&w->out->listed[i], choice)) continue;
-        w->a[*n] = (float)quantity_of(&w->out->listed[i], pairs[pair].a);
-        w->b[*n] = (float)quantity_of(&w->out->listed[i], pairs[pair].b);
-        is_known = is_known && !isnan(w->a[*n]) && !isnan(w->b[*n]);
-        ++*n;
+        w->a[n] = (float)quantity_of(&w->out->listed[i], pairs[pair].a);
+        w->b[n] = (float)quantity_of(&w->out->listed[i], pairs[pair].b);
+        is_known = is_known && !isnan(w->a[n]) && !isnan(w->b[n]);
+        n++;
     }
-    return is_known && *n > 1 ? kh_spearman(w->a, w->b, *n, &w->scratch) : (double)NAN;
+    const bool is_usable = is_known && !is_constant(w->a, n) && !is_constant(w->b, n);
+    value->n = n;
+    value->mean = is_usable ? kh_spearman(w->a, w->b, n, &w->scratch) : (double)NAN;
+    if (is_usable && isnan(value->mean))
+        return kh_fail(err, KH_E_MEMORY, "no memory to rank %zu neurons", n);
+    return KH_OK;
 }
 
 static void add_correlation(correlating *w, kh_ablate_level level, size_t c, size_t pair,
@@ -127,26 +139,28 @@ static void add_correlation(correlating *w, kh_ablate_level level, size_t c, siz
                                 .hi = value.hi};
 }
 
-static void correlate_all(correlating *w) {
+static kh_status correlate_all(correlating *w, kh_error *err) {
     kh_ablation *out = w->out;
     const size_t each = w->s->listed_count;
     for (size_t choice = 0; choice < CHOICES; choice++)
         for (size_t p = 0; p < PAIRS; p++) {
             kh_ablate_mean one = {0, (double)NAN, (double)NAN, (double)NAN, (double)NAN};
             for (size_t i = 0; i < out->class_count; i++) {
-                one.mean = correlate(w, i * each, (i + 1) * each, p, choice, &one.n);
+                KH_TRY(correlate(w, i * each, (i + 1) * each, p, choice, &one, err));
                 w->classes[i] = one.mean;
                 add_correlation(w, KH_ABLATE_OF_CLASS, out->class_rows[i].class_index, p, choice,
                                 one);
                 if (choice == 0 && pairs[p].a == LN && pairs[p].b == EFFECT)
                     out->class_rows[i].spearman_ln_effect = one.mean;
             }
-            one.mean = correlate(w, 0, out->listed_count, p, choice, &one.n);
-            const kh_ablate_mean mean = kh_ablate_over(w->classes, out->class_count, &w->s->o);
+            KH_TRY(correlate(w, 0, out->listed_count, p, choice, &one, err));
+            kh_ablate_mean mean;
+            KH_TRY(kh_ablate_over(w->classes, out->class_count, &w->s->o, &mean, err));
             add_correlation(w, KH_ABLATE_OF_MEAN, KH_NO_CLASS, p, choice, mean);
             add_correlation(w, KH_ABLATE_OF_POOLED, KH_NO_CLASS, p, choice, one);
             if (choice == 0) kh_ablate_add_quantity(out, false, mean, "spearman_%s", pairs[p].name);
         }
+    return KH_OK;
 }
 
 kh_status kh_ablate_causal_rows(kh_ablate_study *s, kh_ablation *out, kh_error *err) {
@@ -168,7 +182,7 @@ kh_status kh_ablate_causal_rows(kh_ablate_study *s, kh_ablation *out, kh_error *
     if (!status) {
         for (size_t i = 0; i < out->class_count; i++)
             list_class(s, out, out->class_rows[i].class_index, &columns, rows);
-        correlate_all(&w);
+        status = correlate_all(&w, err);
     }
     kh_attribution_scratch_clear(&w.scratch);
     kh_columns_clear(&columns);

@@ -104,25 +104,23 @@ static void sweep_class(sweeping *w, size_t c, size_t place) {
     }
 }
 
-kh_ablate_mean kh_ablate_over(const double *values, size_t count, const kh_ablate_options *o) {
-    kh_ablate_mean out = {0, (double)NAN, (double)NAN, (double)NAN, (double)NAN};
+kh_status kh_ablate_over(const double *values, size_t count, const kh_ablate_options *o,
+                         kh_ablate_mean *out, kh_error *err) {
     kh_band band;
-    if (kh_lens_bootstrap(values, count, o->resamples, o->seed, &band, NULL)) return out;
-    out.mean = band.mean;
-    out.lo = band.lo;
-    out.hi = band.hi;
     double squares = 0;
+    KH_TRY(kh_lens_bootstrap(values, count, o->resamples, o->seed, &band, err));
+    *out = (kh_ablate_mean){.mean = band.mean, .lo = band.lo, .hi = band.hi};
     for (size_t i = 0; i < count; i++)
         if (!isnan(values[i])) {
-            squares += (values[i] - out.mean) * (values[i] - out.mean);
-            out.n++;
+            squares += (values[i] - out->mean) * (values[i] - out->mean);
+            out->n++;
         }
-    out.std = sqrt(squares / (double)out.n);
-    return out;
+    out->std = sqrt(squares / (double)out->n);
+    return KH_OK;
 }
 
 /* Means over classes, every class alike. */
-static void sweep_all(sweeping *w) {
+static kh_status sweep_all(sweeping *w, kh_error *err) {
     const kh_ablate_options *o = &w->own.s->o;
     const size_t count = w->out->class_count;
     for (size_t k = 0; k < o->sweep_k_count; k++)
@@ -133,8 +131,9 @@ static void sweep_all(sweeping *w) {
             const kh_ablate_images images = is_both   ? KH_ABLATE_ON_BOTH
                                             : row % 2 ? KH_ABLATE_ON_OTHER
                                                       : KH_ABLATE_ON_OWN;
-            const kh_ablate_mean value =
-                kh_ablate_over(w->of_classes + (k * SWEEP_ROWS + row) * count, count, o);
+            kh_ablate_mean value;
+            KH_TRY(kh_ablate_over(w->of_classes + (k * SWEEP_ROWS + row) * count, count, o, &value,
+                                  err));
             add_sweep(w->out, o, k, KH_NO_CLASS, images, metric, value);
             if (metric == KH_ABLATE_D_MARGIN)
                 kh_ablate_add_quantity(w->out, false, value, "sweep_%s_d_margin_%zu",
@@ -142,6 +141,7 @@ static void sweep_all(sweeping *w) {
             if (is_both)
                 kh_ablate_add_quantity(w->out, false, value, "selectivity_%zu", o->sweep_k[k]);
         }
+    return KH_OK;
 }
 
 kh_status kh_ablate_sweep_rows(kh_ablate_study *s, kh_ablation *out, kh_error *err) {
@@ -158,7 +158,7 @@ kh_status kh_ablate_sweep_rows(kh_ablate_study *s, kh_ablation *out, kh_error *e
     if (!status) {
         for (size_t i = 0; i < out->class_count; i++)
             sweep_class(&w, out->class_rows[i].class_index, i);
-        sweep_all(&w);
+        status = sweep_all(&w, err);
     }
     kh_free(w.of_classes);
     kh_free(w.differences);

@@ -4,6 +4,8 @@
 
 #include "keyhole/truth.h"
 
+#include "base/alloc.h"
+
 static ablate_world world;
 
 static int open_world(void **state) {
@@ -345,6 +347,34 @@ static void shared_neurons_touch_all_their_classes(void **state) {
     kh_ablation_clear(&a);
 }
 
+/* Whichever request for memory fails, the study says so and leaves nothing behind. */
+static void memory_may_end_anywhere(void **state) {
+    (void)state;
+    kh_ablate_options o = everything();
+    o.block = 1;
+    o.per_class = 1;
+    size_t failed = 0;
+    for (size_t n = 1;; n += 1 + n / 16) {
+        kh_error err = {0};
+        kh_ablation a;
+        kh_alloc_fail_after(n);
+        const kh_status status = kh_ablate(world.g.ctx, world.g.model, &o, IMAGES, world.truth,
+                                           ablate_world_read, &world, &a, &err);
+        const size_t asked = kh_alloc_count();
+        kh_alloc_fail_after(0);
+        if (!status) {
+            assert_true(asked < n); /* nothing failed */
+            kh_ablation_clear(&a);
+            break;
+        }
+        assert_int_equal(status, KH_E_MEMORY);
+        assert_true(err.text[0] != '\0');
+        assert_int_equal(a.effect_count, 0);
+        failed++;
+    }
+    assert_true(failed > 20);
+}
+
 /* ---- bootstrap ----------------------------------------------------------------------------- */
 
 static void columns_are_bootstraps_of_each(void **state) {
@@ -387,6 +417,7 @@ int main(void) {
         cmocka_unit_test(single_random_neurons_do_nothing_on_average),
         cmocka_unit_test(steering_by_one_changes_nothing),
         cmocka_unit_test(shared_neurons_touch_all_their_classes),
+        cmocka_unit_test(memory_may_end_anywhere),
         cmocka_unit_test(columns_are_bootstraps_of_each),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
