@@ -141,7 +141,6 @@ static kh_status do_missing(run *r, kh_error *err) {
     r->summary.load_seconds = r->job.load_seconds;
     r->summary.pass_seconds = r->job.pass_seconds;
     r->summary.lens_seconds = r->job.lens_seconds;
-    if (!status && r->todo.count > 0) status = save(r, err);
     return status;
 }
 
@@ -153,6 +152,12 @@ static bool is_held(const run *r, const char *path) {
     for (size_t rank = 0; rank < size; rank++)
         if (!state_path(r, rank, size, held, NULL) && strcmp(path, held) == 0) return true;
     return false;
+}
+
+static bool has_no_others(const run *r) {
+    for (size_t i = 0; i < r->shards.count; i++)
+        if (!is_held(r, r->shards.items[i].path)) return false;
+    return true;
 }
 
 /* Shards of other processes may have ended meanwhile: merge exactly what covers everything. */
@@ -216,6 +221,7 @@ static kh_status work_together(run *r, kh_error *err) {
     const kh_team *team = r->options.team;
     uint64_t all = 0;
     kh_status status = do_missing(r, err);
+    if (!status && r->todo.count > 0) status = save(r, err);
     const kh_status ended =
         kh_watch_end(&r->watch, status != KH_OK, show_progress, r, &all, status ? NULL : err);
     if (!status) status = ended;
@@ -316,9 +322,16 @@ static kh_status work(run *r, kh_error *err) {
         KH_TRY(kh_ranges_add(&r->covered, r->todo.items[i].first, r->todo.items[i].end, err));
     r->summary.broken = r->job.head.broken_count;
     /* one shard of several: whoever comes last without --shard writes the tables */
-    if (r->options.shards > 1 || kh_ranges_gap(&r->covered, 0, r->summary.images, &gap))
-        return KH_OK;
-    return finish(r, err);
+    const bool is_last =
+        r->options.shards == 1 && !kh_ranges_gap(&r->covered, 0, r->summary.images, &gap);
+    /* a gigabyte that would be removed a moment later is written only if the tables cannot be */
+    const bool is_alone = has_no_others(r);
+    const bool saves_late = is_last && is_alone && !r->options.keep_state;
+    if (r->todo.count > 0 && !saves_late) KH_TRY(save(r, err));
+    if (!is_last) return KH_OK;
+    const kh_status status = finish(r, err);
+    if (status && r->todo.count > 0 && saves_late) (void)save(r, NULL);
+    return status;
 }
 
 static kh_status begin(run *r, kh_ctx *ctx, const kh_model *model, const kh_source *source,

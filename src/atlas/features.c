@@ -7,8 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-/* Neurons of one task; their sums stay in the first-level cache. */
-enum { TILE = 64 };
+/* Neurons of one task: half a kilobyte of a row at a time, and their sums stay in the first-level
+ * cache. */
+enum { TILE = 128 };
 
 kh_status kh_features_init(kh_features *f, const kh_model_info *info, size_t max_batch,
                            kh_error *err) {

@@ -14,6 +14,13 @@ static inline void kh_expect_row(const float *row, size_t stride, size_t rows_le
         __builtin_prefetch(row + ROWS_AHEAD * stride + at);
 }
 
+/* In front of a short loop of known length whose steps are too few to be counted. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define KH_UNROLL _Pragma("GCC unroll 32")
+#else
+#define KH_UNROLL
+#endif
+
 /* Sanitizers run before the loader can choose. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) &&   \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

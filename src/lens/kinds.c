@@ -32,7 +32,9 @@ kh_status kh_lens_begin(const kh_lens_kind *kind, const kh_lens_setup *setup, vo
     KH_TRY(kind->create(setup, state, err));
     const size_t count = kind->pieces(*state, pieces);
     for (size_t i = 0; i < count; i++)
-        kh_piece_reset(&pieces[i]);
+        if (pieces[i].rule == KH_PIECE_MAX_F32 || pieces[i].rule == KH_PIECE_MIN_F32 ||
+            pieces[i].rule == KH_PIECE_TOP)
+            kh_piece_reset(&pieces[i]); /* sums are fresh zeros, and a gigabyte of them */
     return KH_OK;
 }
 

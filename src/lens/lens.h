@@ -110,6 +110,7 @@ typedef struct kh_lens_kind {
     bool is_default;
     /* NULL when this model can be looked at; else why not (the lens is left out) */
     const char *(*refuses)(const kh_lens_setup *setup);
+    /* sums come from kh_calloc: they count as neutral already */
     kh_status (*create)(const kh_lens_setup *setup, void **state, kh_error *err);
     void (*free)(void *state);
     /* Fills `pieces`, returns how many. Always the same ones for one setup. */

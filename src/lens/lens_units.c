@@ -10,17 +10,17 @@
 #include <math.h>
 #include <string.h>
 
-/* Neurons one task counts: their sketches stay in the second-level cache. */
-enum { TILE = 32 };
+/* Neurons one task counts, and those of one step. */
+enum { TILE = 128, STEP = 32 };
 
 typedef struct state {
     const kh_lens_setup *setup;
     uint64_t images;
-    uint32_t *bins;         /* [units, KH_SKETCH_BINS] */
+    uint32_t *bins;         /* [units, KH_SKETCH_BINS], without what is in `recent` */
+    uint8_t *recent;        /* [units, KH_SKETCH_BINS] counts below 256 that bins lacks */
     int64_t *sum, *squares; /* [units] over images of the means over patches */
     float *max, *min;       /* [units] */
-    uint16_t *where;        /* [threads, TILE, rows] bins of a tile: scratch */
-    size_t rows;
+    bool is_settled;        /* recent holds nothing */
 } state;
 
 static void free_state(void *at) {
@@ -31,7 +31,7 @@ static void free_state(void *at) {
     kh_free(s->squares);
     kh_free(s->max);
     kh_free(s->min);
-    kh_free(s->where);
+    kh_free(s->recent);
     kh_free(s);
 }
 
@@ -44,21 +44,41 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     if (s) {
         s->setup = setup;
         s->bins = kh_calloc(setup->units * KH_SKETCH_BINS, sizeof *s->bins);
+        s->recent = kh_calloc(setup->units * KH_SKETCH_BINS, sizeof *s->recent);
+        s->is_settled = true;
         s->sum = kh_calloc(setup->units, sizeof *s->sum);
         s->squares = kh_calloc(setup->units, sizeof *s->squares);
         s->max = kh_calloc(setup->units, sizeof *s->max);
         s->min = kh_calloc(setup->units, sizeof *s->min);
     }
     *out = s;
-    if (s && s->bins && s->sum && s->squares && s->max && s->min) return KH_OK;
+    if (s && s->bins && s->recent && s->sum && s->squares && s->max && s->min) return KH_OK;
     free_state(s);
     return kh_fail(err, KH_E_MEMORY, "no memory for the sketches of %zu neurons (%.0f MB)",
                    setup->units, (double)(setup->units * KH_SKETCH_BINS) * 4e-6);
 }
 
+static void settle_block(void *arg, size_t block, size_t worker) {
+    state *s = arg;
+    const size_t neurons = s->setup->info->neurons, first = block * neurons * KH_SKETCH_BINS;
+    (void)worker;
+    for (size_t i = first; i < first + neurons * KH_SKETCH_BINS; i++) {
+        s->bins[i] += s->recent[i];
+        s->recent[i] = 0;
+    }
+}
+
+/* Whoever looks at the counts finds all of them in `bins`. */
+static void settle(state *s) {
+    if (s->is_settled) return;
+    kh_pool_run(kh_ctx_pool(s->setup->ctx), s->setup->info->blocks, settle_block, s);
+    s->is_settled = true;
+}
+
 static size_t pieces(void *at, kh_piece *p) {
     state *s = at;
     const size_t u = s->setup->units;
+    settle(s);
     p[0] = (kh_piece){"units.images", KH_PIECE_SUM_U64, &s->images, 1, 0};
     p[1] = (kh_piece){"units.bins", KH_PIECE_SUM_U32, s->bins, u * KH_SKETCH_BINS, 0};
     p[2] = (kh_piece){"units.sum", KH_PIECE_SUM_I64, s->sum, u, 0};
@@ -76,71 +96,59 @@ typedef struct job {
     size_t tiles; /* of a block */
 } job;
 
-/* Bins of a row of TILE coefficients. Most are small or negative and fall into bin 0: to count them
- * too is cheaper than to ask. */
-static inline void bins_of_row(const float *row, int32_t *bin) {
-    int32_t bits[TILE];
-    memcpy(bits, row, sizeof bits);
-    for (size_t n = 0; n < TILE; n++) {
-        int32_t above = bits[n] - (KH_SKETCH_LOW_BITS - (1 << KH_SKETCH_SHIFT));
-        above = bits[n] < KH_SKETCH_LOW_BITS ? 0 : above;
-        above >>= KH_SKETCH_SHIFT;
+/* Bins of STEP coefficients. Most are small or negative and fall into bin 0: to count them too is
+ * cheaper than to ask. */
+static inline void find_bins(const float *row, int32_t *bin) {
+    enum { BIN_0_BITS = KH_SKETCH_LOW_BITS - (1 << KH_SKETCH_SHIFT) };
+    for (size_t n = 0; n < STEP; n++) {
+        int32_t bits;
+        memcpy(&bits, &row[n], sizeof bits);
+        bits = bits < KH_SKETCH_LOW_BITS ? BIN_0_BITS : bits;
+        const int32_t above = (bits - BIN_0_BITS) >> KH_SKETCH_SHIFT;
         bin[n] = above < KH_SKETCH_BINS - 1 ? above : KH_SKETCH_BINS - 1;
     }
 }
 
-/* Bins of a tile's patches, neuron by neuron: where[n, rows]. */
-KH_CLONES static void find_bins(const job *j, size_t block, size_t first, size_t width,
-                                uint16_t *where) {
+/* The sketches of all neurons are half a gigabyte and every batch would read and write most of it.
+ * So counting goes into bytes, a quarter of that, which pass on every 256. */
+static inline void count_step(const int32_t *bin, uint8_t *recent, uint32_t *bins) {
+    KH_UNROLL
+    for (size_t n = 0; n < STEP; n++) {
+        const size_t at = n * KH_SKETCH_BINS + (size_t)(uint32_t)bin[n];
+        if (__builtin_expect(++recent[at] == 0, 0)) bins[at] += 256;
+    }
+}
+
+KH_CLONES static void count_tile(void *arg, size_t task, size_t worker) {
+    const job *j = arg;
     const kh_model_info *info = j->s->setup->info;
     const size_t neurons = info->neurons, patches = j->s->setup->patches;
-    const size_t rows = j->batch->count * patches;
-    float padded[TILE] = {0};
-    int32_t bin[TILE];
+    const size_t block = task / j->tiles, first = task % j->tiles * TILE;
+    const size_t width = neurons - first < TILE ? neurons - first : TILE;
+    const size_t whole = width / STEP * STEP;
+    uint8_t *recent = j->s->recent + (block * neurons + first) * KH_SKETCH_BINS;
+    uint32_t *bins = j->s->bins + (block * neurons + first) * KH_SKETCH_BINS;
+    float rest[STEP] = {0};
+    int32_t bin[STEP];
+    (void)worker;
     for (size_t i = 0; i < j->batch->count; i++) {
         const float *row = j->batch->site[KH_SITE_POST][block] +
                            (i * info->tokens + info->prefix_tokens) * neurons + first;
         for (size_t t = 0; t < patches; t++, row += neurons) {
             kh_expect_row(row, neurons, patches - t, width);
-            bins_of_row(width < TILE ? memcpy(padded, row, width * sizeof *row) : row, bin);
-            for (size_t n = 0; n < TILE; n++)
-                where[n * rows + i * patches + t] = (uint16_t)bin[n];
+            for (size_t n = 0; n < whole; n += STEP) {
+                find_bins(row + n, bin);
+                count_step(bin, recent + n * KH_SKETCH_BINS, bins + n * KH_SKETCH_BINS);
+            }
+            if (whole == width) continue;
+            memcpy(rest, row + whole, (width - whole) * sizeof *row);
+            find_bins(rest, bin);
+            for (size_t n = whole; n < width; n++) {
+                const size_t at = n * KH_SKETCH_BINS + (size_t)bin[n - whole];
+                if (++recent[at] == 0) bins[at] += 256;
+            }
         }
     }
-}
-
-/* One neuron's counts stay in the first-level cache. Most patches fall into bin 0: they take turns
- * in four counters, since one would have to wait for itself. */
-static void count_neuron(const uint16_t *where, size_t rows, uint32_t *bins) {
-    uint32_t low[4] = {0};
-    for (size_t r = 0; r < rows; r++) {
-        uint32_t *count = where[r] ? &bins[where[r]] : &low[r & 3];
-        ++*count;
-    }
-    bins[0] += low[0] + low[1] + low[2] + low[3];
-}
-
-static void count_tile(void *arg, size_t task, size_t worker) {
-    const job *j = arg;
-    const size_t neurons = j->s->setup->info->neurons;
-    const size_t block = task / j->tiles, first = task % j->tiles * TILE;
-    const size_t width = neurons - first < TILE ? neurons - first : TILE;
-    const size_t rows = j->batch->count * j->s->setup->patches;
-    uint16_t *where = j->s->where + worker * TILE * j->s->rows;
-    find_bins(j, block, first, width, where);
-    for (size_t n = 0; n < width; n++)
-        count_neuron(where + n * rows, rows,
-                     j->s->bins + (block * neurons + first + n) * KH_SKETCH_BINS);
-}
-
-/* Room for the bins of a tile for every thread. */
-static kh_status make_room(state *s, size_t rows, kh_error *err) {
-    if (rows <= s->rows) return KH_OK;
-    kh_free(s->where);
-    s->where = kh_calloc(kh_ctx_threads(s->setup->ctx) * TILE * rows, sizeof *s->where);
-    s->rows = s->where ? rows : 0;
-    if (s->where) return KH_OK;
-    return kh_fail(err, KH_E_MEMORY, "no memory to count %zu patches; try a smaller batch", rows);
 }
 
 static bool add_moments(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
@@ -160,7 +168,7 @@ static bool add_moments(void *at, const kh_lens_batch *batch, size_t i, size_t b
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
     const kh_model_info *info = s->setup->info;
-    KH_TRY(make_room(s, batch->count * s->setup->patches, err));
+    s->is_settled = false;
     job j = {.s = s, .batch = batch, .tiles = (info->neurons + TILE - 1) / TILE};
     kh_pool_run(kh_ctx_pool(s->setup->ctx), info->blocks * j.tiles, count_tile, &j);
     s->images += batch->count;
@@ -171,6 +179,7 @@ static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
 
 static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     state *s = at;
+    settle(s);
     const kh_model_info *info = s->setup->info;
     const size_t units = s->setup->units, shape[2] = {info->blocks, info->neurons};
     float *threshold = kh_alloc_floats(2 * units);

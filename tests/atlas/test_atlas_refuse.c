@@ -163,6 +163,33 @@ static void a_full_disk_loses_nothing(void **state) {
     atlas_world_close(&w);
 }
 
+/* The tables do not fit any more, a state does: the work is kept in that. */
+static void a_disk_that_fills_up_at_the_end_loses_nothing(void **state) {
+    (void)state;
+    atlas_world w;
+    char out[4096];
+    struct rlimit before, small;
+    kh_error err = {0};
+    kh_atlas_summary summary;
+    (void)snprintf(out, sizeof out, "%s", kh_test_folder("late"));
+    atlas_world_open(&w, MODEL, set_folder, 2);
+    kh_atlas_options options = atlas_options(out);
+    options.lenses = "images";
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    small = before;
+    small.rlim_cur = 40000;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const kh_status status = kh_atlas(w.ctx, w.model, w.source, &options, NULL, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    kh_assert_fails(status, KH_E_IO, "run.sqlite");
+    kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, &summary, &err));
+    assert_true(summary.is_complete);
+    assert_int_equal(summary.done_before, ATLAS_SET_IMAGES);
+    assert_int_equal(summary.done_now, 0);
+    atlas_world_close(&w);
+}
+
 static void an_output_that_cannot_be_written_is_refused_before_the_work(void **state) {
     (void)state;
     atlas_world w;
@@ -191,6 +218,7 @@ int main(void) {
         cmocka_unit_test(a_damaged_shard_is_noticed),
         cmocka_unit_test(overlaps_and_gaps_are_named),
         cmocka_unit_test(a_full_disk_loses_nothing),
+        cmocka_unit_test(a_disk_that_fills_up_at_the_end_loses_nothing),
         cmocka_unit_test(an_output_that_cannot_be_written_is_refused_before_the_work),
     };
     return cmocka_run_group_tests(tests, make_set, NULL);
