@@ -321,6 +321,8 @@ def main():
                 ident[b, s, g] = (1 - tokens / classes).mean(), (tokens == 0).mean()
             with_one[b, s] = (r[:, 1:] == 0).any(1).mean()
     out["ident"], out["ident_images"] = ident, with_one
+    # class-labelled patches (the first pixel decides) against the others; label maps are drawn by truth_maps
+    place_all = {name: [place_of(read[name][b])[:, 1:] for b in range(blocks)] for name in ("resid", "attn", "mlp")}
     at_truth = lambda z: z[np.arange(n)[:, None], np.arange(z.shape[1]), truth[:, None]]
     change = np.zeros((blocks, 2, 2))
     eight = np.zeros((blocks, 8))
@@ -334,6 +336,20 @@ def main():
         cell = sum((x == now).astype(int) << i for i, x in enumerate(best))
         eight[b] = np.bincount(cell.ravel(), minlength=8)
     out["change"], out["composition"] = change, eight
+    change_input = np.zeros((blocks, 2))
+    for b in range(1, blocks):
+        up = at_truth(read["mlp"][b]) > at_truth(lens(seen[f"resid{b}"] - seen[f"mlp{b}"]))
+        change_input[b] = up[:, :1].mean(), up[:, 1:].mean()
+    out["change_input"] = change_input
+    own = [[set(stable_top(raw[b, j], 5)) for j in range(neurons)] for b in range(blocks)]
+    tops_of = [[[stable_top(post[i, b, t], 5) for t in range(patches + 1)] for i in range(n)] for b in range(blocks)]
+    out["agreement_neuron"] = np.array([np.mean([[any(truth[i] in own[b][j] for j in tops_of[b][i][t]) for t in range(patches + 1)]
+                                                 for i in range(n)]) for b in range(blocks)])
+    votes = [[[set(raw[b, tops_of[b][i][t]].argmax(1)) for t in range(patches + 1)] for i in range(n)] for b in range(blocks)]
+    share = np.array([[np.mean([[c in votes[b][i][t] for t in range(patches + 1)] for i in range(n)]) for c in range(classes)]
+                      for b in range(blocks)])
+    out["vote_match"] = np.array([[np.mean([[bool(votes[b][i][t] & votes[o][i][t]) for t in range(patches + 1)] for i in range(n)]),
+                                   1 - np.prod(1 - share[b] * share[o])] for b in range(blocks) for o in range(b, blocks)])
     agree = np.zeros((blocks, 2))
     for b in range(blocks):
         key_sets = [set(stable_top(raw[b, :, c], 5)) for c in range(classes)]
@@ -377,6 +393,17 @@ def main():
         out[f"export_picture_{name}"] = torch.round((images[chosen].double() * scale + shift) * 255).numpy()
 
     truth_maps(folder, paths, truth, maps, ordered, ln, out)
+    take = np.floor((np.arange(32) + 2 + 0.5) * 40 / 35).astype(int)
+    subject = np.stack([np.asarray(Image.open(folder / f"truth/images/object/{p.parent.name}/{p.stem}.png"))[:, :, 0][np.ix_(take, take)]
+                        == LABELS.index(t) + 1 for p, t in zip(paths, truth)])[:, ::8, ::8].reshape(n, -1)
+    assert subject.any(1).all()
+    context = np.zeros((blocks, 3, 4))  # mean and rate on the subject, then around it
+    for b in range(blocks):
+        for s, name in enumerate(("resid", "attn", "mlp")):
+            for g, chosen in enumerate((subject, ~subject)):
+                r = place_all[name][b][chosen]
+                context[b, s, g], context[b, s, 2 + g] = (1 - r / classes).mean(), (r == 0).mean()
+    out["context"], out["context_tokens"] = context, np.array([subject.sum(), (~subject).sum()], float)
     tensors = {k: torch.from_numpy(np.ascontiguousarray(np.asarray(v, dtype=np.float64))) for k, v in out.items()}
     tensors = {k: torch.nan_to_num(v, nan=-999.0) for k, v in tensors.items()}
     for k in tensors:  # pixels: whole numbers up to 255, and maps that are compared at 2e-5

@@ -310,6 +310,12 @@ static kh_status report(const work *w, const kh_atlas_summary *summary, const kh
     return kh_team_agree(w->team, status, err);
 }
 
+/* Were tokens read early in the first pass, and can they be? */
+static bool reads_tokens(const char *lenses, const kh_model_info *info) {
+    if (!info->classes || info->head_is_indirect || info->head_is_projection) return false;
+    return lenses && (strcmp(lenses, "all") == 0 || strstr(lenses, "identify"));
+}
+
 /* The second pass: its own run directory within the first, which must be complete. */
 static kh_status dissect(work *w, kh_error *err) {
     const kh_model_info *info = kh_model_get_info(w->session.model);
@@ -327,7 +333,9 @@ static kh_status dissect(work *w, kh_error *err) {
     if (!status) status = kh_label_set_open(w->s->truth, NULL, &set, err);
     status = kh_team_agree(w->team, status, err);
     o.out = out;
-    o.lenses = info->classes ? "dissect,masks" : "dissect";
+    o.lenses = reads_tokens(w->s->lenses, info) ? "dissect,masks,context"
+               : info->classes                      ? "dissect,masks"
+                                                    : "dissect";
     o.other_run_count = 0;
     o.label_set = set;
     o.thresholds = thresholds;

@@ -10,6 +10,7 @@ typedef struct kh_identify_view {
     uint64_t labelled;
     const uint32_t *rank;
     const uint64_t *with_one, *rises, *same, *votes, *match;
+    const uint64_t *own_votes, *rises_input, *voted, *agree;
 } kh_identify_view;
 
 void kh_identify_write(const kh_identify_view *view, const kh_lens_out *out);

@@ -148,6 +148,7 @@ static inline size_t kh_ranking_unit(const kh_ranking *r, size_t block, size_t r
 
 extern const kh_lens_kind kh_kind_images, kh_kind_accuracy, kh_kind_units, kh_kind_rotated,
     kh_kind_class_mean, kh_kind_distance, kh_kind_exemplars, kh_kind_channels, kh_kind_selectivity,
-    kh_kind_attribution, kh_kind_audit, kh_kind_identify, kh_kind_dissect, kh_kind_masks;
+    kh_kind_attribution, kh_kind_audit, kh_kind_identify, kh_kind_dissect, kh_kind_masks,
+    kh_kind_context;
 
 #endif

@@ -20,10 +20,18 @@ typedef struct state {
     uint64_t *votes; /* [blocks, classes, 2] tokens where a top-5 neuron speaks for the class,
                         or for a random other one */
     uint64_t *match; /* [blocks] tokens where a top-5 neuron's class is the MLP's */
-    float *logits;   /* [SITES + 1, tokens, classes]: hs, attention, MLP, previous hs */
+    uint64_t *own_votes; /* [blocks, classes, 2] as votes, where the neuron's own five classes hold
+                            the class */
+    uint64_t *rises_input; /* [blocks, GROUPS] the MLP over what it read */
+    uint64_t *voted;  /* [blocks, classes] tokens for which a top-5 neuron votes for the class */
+    uint64_t *agree;  /* [blocks, blocks] tokens where two blocks vote for a common class */
+    uint32_t *own;    /* [units, TOP] classes a neuron speaks most for, by raw */
+    uint32_t *ballot; /* [blocks, tokens, TOP] votes of the image at hand */
+    float *rows;      /* [tokens, dim] */
+    float *logits;    /* [SLOTS, tokens, classes]: hs, attention, MLP, previous hs, MLP's input */
 } state;
 
-enum { HS, ATTENTION, MLP, SITES, PREVIOUS = SITES };
+enum { HS, ATTENTION, MLP, SITES, PREVIOUS = SITES, INPUT, SLOTS };
 enum { CLASS_TOKEN, PATCHES, GROUPS };
 enum { TOP = 5 };
 
@@ -38,6 +46,13 @@ static void free_state(void *at) {
     kh_free(s->same);
     kh_free(s->votes);
     kh_free(s->match);
+    kh_free(s->own_votes);
+    kh_free(s->rises_input);
+    kh_free(s->voted);
+    kh_free(s->agree);
+    kh_free(s->own);
+    kh_free(s->ballot);
+    kh_free(s->rows);
     kh_free(s->logits);
     kh_free(s);
 }
@@ -55,6 +70,26 @@ static kh_status rank_raw(state *s, kh_error *err) {
     return kh_lens_rank(s->setup->ctx, s->setup->model, &options, &s->raw, err);
 }
 
+/* The five classes each neuron speaks most for. */
+static kh_status rank_own(state *s, kh_error *err) {
+    const kh_lens_setup *setup = s->setup;
+    const size_t neurons = setup->info->neurons, cells = neurons * s->classes;
+    float *scores = kh_alloc_floats(cells);
+    if (!scores) return kh_fail(err, KH_E_MEMORY, "no memory for identifiability");
+    kh_status status = KH_OK;
+    for (size_t b = 0; b < s->blocks && !status; b++) {
+        status = kh_lens_alignment(setup->ctx, setup->model, b, KH_ALIGN_RAW, scores, cells, err);
+        for (size_t n = 0; n < neurons && !status; n++) {
+            size_t top[TOP] = {0};
+            kh_identify_top(scores + n * s->classes, s->classes, TOP, top);
+            for (size_t r = 0; r < TOP; r++) /* of fewer classes than five the first fill up */
+                s->own[(b * neurons + n) * TOP + r] = (uint32_t)top[r < s->classes ? r : 0];
+        }
+    }
+    kh_free(scores);
+    return status;
+}
+
 static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     state *s = kh_calloc(1, sizeof *s);
     const size_t b = setup->info->blocks, c = setup->info->classes;
@@ -68,13 +103,22 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
         s->same = kh_calloc(b * 8, sizeof *s->same);
         s->votes = kh_calloc(b * c * 2, sizeof *s->votes);
         s->match = kh_calloc(b, sizeof *s->match);
-        s->logits = kh_alloc_floats((SITES + 1) * setup->info->tokens * c);
+        s->own_votes = kh_calloc(b * c * 2, sizeof *s->own_votes);
+        s->rises_input = kh_calloc(b * GROUPS, sizeof *s->rises_input);
+        s->voted = kh_calloc(b * c, sizeof *s->voted);
+        s->agree = kh_calloc(b * b, sizeof *s->agree);
+        s->own = kh_calloc(setup->units * TOP, sizeof *s->own);
+        s->ballot = kh_calloc(b * setup->info->tokens * TOP, sizeof *s->ballot);
+        s->rows = kh_alloc_floats(setup->info->tokens * setup->info->dim);
+        s->logits = kh_alloc_floats(SLOTS * setup->info->tokens * c);
     }
     kh_status status = KH_OK;
     if (!s || !s->rank || !s->with_one || !s->labelled || !s->rises || !s->same || !s->votes ||
-        !s->match || !s->logits)
+        !s->match || !s->own_votes || !s->rises_input || !s->voted || !s->agree || !s->own ||
+        !s->ballot || !s->rows || !s->logits)
         status = kh_fail(err, KH_E_MEMORY, "no memory for identifiability");
     if (!status) status = rank_raw(s, err);
+    if (!status) status = rank_own(s, err);
     if (status)
         free_state(s);
     else
@@ -92,7 +136,11 @@ static size_t pieces(void *at, kh_piece *p) {
     p[4] = (kh_piece){"identify.same", KH_PIECE_SUM_U64, s->same, b * 8, 0};
     p[5] = (kh_piece){"identify.votes", KH_PIECE_SUM_U64, s->votes, b * c * 2, 0};
     p[6] = (kh_piece){"identify.match", KH_PIECE_SUM_U64, s->match, b, 0};
-    return 7;
+    p[7] = (kh_piece){"identify.own_votes", KH_PIECE_SUM_U64, s->own_votes, b * c * 2, 0};
+    p[8] = (kh_piece){"identify.rises_input", KH_PIECE_SUM_U64, s->rises_input, b * GROUPS, 0};
+    p[9] = (kh_piece){"identify.voted", KH_PIECE_SUM_U64, s->voted, b * c, 0};
+    p[10] = (kh_piece){"identify.agree", KH_PIECE_SUM_U64, s->agree, b * b, 0};
+    return 11;
 }
 
 /* ---- one image ----------------------------------------------------------------------------- */
@@ -132,6 +180,8 @@ static void see_changes(state *s, size_t block, size_t truth) {
         const float before = logits_at(s, PREVIOUS, t)[truth];
         s->rises[(block * 2 + 0) * GROUPS + group] += logits_at(s, ATTENTION, t)[truth] > before;
         s->rises[(block * 2 + 1) * GROUPS + group] += logits_at(s, MLP, t)[truth] > before;
+        s->rises_input[block * GROUPS + group] +=
+            logits_at(s, MLP, t)[truth] > logits_at(s, INPUT, t)[truth];
     }
 }
 
@@ -153,18 +203,60 @@ static void see_votes(state *s, size_t block, size_t truth, size_t other, const 
         size_t top[TOP];
         kh_identify_top(post + t * neurons, neurons, TOP, top);
         const size_t said = best_class(logits_at(s, MLP, t), s->classes);
-        bool hits = false, hits_other = false, matches = false;
+        bool hits = false, hits_other = false, matches = false, own = false, own_other = false;
+        uint32_t *ballot = s->ballot + (block * s->setup->info->tokens + t) * TOP;
         for (size_t i = 0; i < TOP; i++) {
             for (size_t r = 0; r < TOP; r++) {
                 hits |= kh_ranking_unit(&s->raw, block, r, truth) == top[i];
                 hits_other |= kh_ranking_unit(&s->raw, block, r, other) == top[i];
             }
             matches |= s->raw.top_class[block * neurons + top[i]] == said;
+            const uint32_t *classes = s->own + (block * neurons + top[i]) * TOP;
+            for (size_t r = 0; r < TOP; r++) {
+                own |= classes[r] == truth;
+                own_other |= classes[r] == other;
+            }
+            ballot[i] = s->raw.top_class[block * neurons + top[i]];
+            bool is_new = true;
+            for (size_t o = 0; o < i && is_new; o++)
+                is_new = ballot[o] != ballot[i];
+            s->voted[block * s->classes + ballot[i]] += is_new;
         }
+        s->own_votes[(block * s->classes + truth) * 2] += own;
+        s->own_votes[(block * s->classes + truth) * 2 + 1] += own_other;
         s->votes[(block * s->classes + truth) * 2] += hits;
         s->votes[(block * s->classes + truth) * 2 + 1] += hits_other;
         s->match[block] += matches;
     }
+}
+
+static bool share_a_class(const uint32_t *a, const uint32_t *b) {
+    for (size_t i = 0; i < TOP; i++)
+        for (size_t j = 0; j < TOP; j++)
+            if (a[i] == b[j]) return true;
+    return false;
+}
+
+static void see_agreement(state *s) {
+    const size_t tokens = s->setup->info->tokens;
+    for (size_t b = 0; b < s->blocks; b++)
+        for (size_t o = b; o < s->blocks; o++)
+            for (size_t t = 0; t < tokens; t++)
+                s->agree[b * s->blocks + o] += share_a_class(s->ballot + (b * tokens + t) * TOP,
+                                                             s->ballot + (o * tokens + t) * TOP);
+}
+
+/* What the MLP read is the stream behind it less what it added. */
+static kh_status read_input(state *s, const kh_lens_batch *batch, size_t i, size_t block,
+                            kh_error *err) {
+    const kh_model_info *info = s->setup->info;
+    const size_t at = i * info->tokens * info->dim, count = info->tokens * info->dim;
+    const float *after = batch->site[KH_SITE_RESID_POST][block] + at;
+    const float *added = batch->site[KH_SITE_MLP_OUT][block] + at;
+    for (size_t k = 0; k < count; k++)
+        s->rows[k] = after[k] - added[k];
+    return kh_model_head(s->setup->ctx, s->setup->model, s->rows, info->tokens,
+                         s->logits + INPUT * info->tokens * s->classes, err);
 }
 
 static kh_status see_image(state *s, const kh_lens_batch *batch, size_t i, kh_error *err) {
@@ -182,6 +274,7 @@ static kh_status see_image(state *s, const kh_lens_batch *batch, size_t i, kh_er
             KH_TRY(kh_model_head(s->setup->ctx, s->setup->model,
                                  batch->site[sites[site]][b] + i * info->tokens * info->dim,
                                  info->tokens, s->logits + site * cells, err));
+        KH_TRY(read_input(s, batch, i, b, err));
         see_ranks(s, b, truth);
         see_votes(s, b, truth, (truth + step) % s->classes,
                   batch->site[KH_SITE_POST][b] + i * info->tokens * info->neurons);
@@ -189,6 +282,7 @@ static kh_status see_image(state *s, const kh_lens_batch *batch, size_t i, kh_er
         see_changes(s, b, truth);
         see_composition(s, b);
     }
+    see_agreement(s);
     return KH_OK;
 }
 
@@ -212,6 +306,10 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
                                    .rises = s->rises,
                                    .same = s->same,
                                    .votes = s->votes,
+                                   .own_votes = s->own_votes,
+                                   .rises_input = s->rises_input,
+                                   .voted = s->voted,
+                                   .agree = s->agree,
                                    .match = s->match};
     kh_identify_write(&view, out);
     return KH_OK;
@@ -219,7 +317,7 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 
 const kh_lens_kind kh_kind_identify = {
     .name = "identify",
-    .version = 1,
+    .version = 2,
     .sites = 1u << KH_SITE_RESID_POST | 1u << KH_SITE_ATTN_OUT | 1u << KH_SITE_MLP_OUT |
              1u << KH_SITE_POST,
     .refuses = refuses,

@@ -198,30 +198,32 @@ static void channels_have_exemplars_as_neurons_have(void **state) {
     kh_assert_ok(kh_tensors_read_f64(golden, "channel_id", false, ids, CHANNELS * EXEMPLARS, &err));
     kh_assert_ok(
         kh_tensors_read_f64(golden, "channel_value", false, values, CHANNELS * EXEMPLARS, &err));
-    static const char where[] =
-        "FROM channel_exemplars WHERE level = 'top' AND (block * 24 + channel) * 5 + rank = ?1";
-    char query[300];
-    for (size_t i = 0; i < CHANNELS * EXEMPLARS; i++) {
-        (void)snprintf(query, sizeof query, "SELECT image %s", where);
-        assert_near(number((int64_t)i, query), ids[i], 0, 0, "image", i);
-        (void)snprintf(query, sizeof query, "SELECT value %s", where);
-        assert_near(number((int64_t)i, query), values[i], 0, ATOL, "value", i);
-    }
+    kh_answer *a;
+    kh_assert_ok(kh_store_db_ask(database,
+                                 "SELECT image, value, patch FROM channel_exemplars WHERE level = "
+                                 "'top' ORDER BY block, channel, rank",
+                                 NULL, 0, &a, &err));
+    assert_int_equal(kh_answer_rows(a), CHANNELS * EXEMPLARS);
     const double *patch = expect("channel_patch", CHANNELS);
+    for (size_t i = 0; i < CHANNELS * EXEMPLARS; i++) {
+        assert_near(kh_answer_number(a, i, 0), ids[i], 0, 0, "image", i);
+        assert_near(kh_answer_number(a, i, 1), values[i], 0, ATOL, "value", i);
+        if (i % EXEMPLARS == 0)
+            assert_near(kh_answer_number(a, i, 2), patch[i / EXEMPLARS], 0, 0, "patch", i);
+    }
+    kh_answer_free(a);
+    kh_assert_ok(kh_store_db_ask(
+        database, "SELECT mean, min, threshold FROM channels ORDER BY block, channel", NULL, 0, &a,
+        &err));
     const double *mean = expect("channel_mean", CHANNELS), *min = expect("channel_min", CHANNELS);
     const double *threshold = expect("channel_threshold", CHANNELS);
     for (size_t u = 0; u < CHANNELS; u++) {
-        const int64_t i = (int64_t)u;
-        (void)snprintf(query, sizeof query, "SELECT patch %s", where);
-        assert_near(number(i * EXEMPLARS, query), patch[u], 0, 0, "patch", u);
-        assert_near(number(i, "SELECT mean FROM channels WHERE block * 24 + channel = ?1"), mean[u],
-                    0, ATOL, "mean", u);
-        assert_near(number(i, "SELECT min FROM channels WHERE block * 24 + channel = ?1"), min[u],
-                    0, ATOL, "min", u);
-        assert_near(number(i, "SELECT threshold FROM channels WHERE block * 24 + channel = ?1"),
-                    threshold[u] < 0x1p-13 ? 0x1p-13 : threshold[u], SKETCH_RTOL, ATOL, "threshold",
-                    u);
+        assert_near(kh_answer_number(a, u, 0), mean[u], 0, ATOL, "mean", u);
+        assert_near(kh_answer_number(a, u, 1), min[u], 0, ATOL, "min", u);
+        assert_near(kh_answer_number(a, u, 2), threshold[u] < 0x1p-13 ? 0x1p-13 : threshold[u],
+                    SKETCH_RTOL, ATOL, "threshold", u);
     }
+    kh_answer_free(a);
 }
 
 static void selectivity_towards_the_promoted_class(void **state) {
@@ -308,6 +310,27 @@ static void tokens_read_early(void **state) {
     }
 }
 
+static void votes_of_the_top_neurons(void **state) {
+    (void)state;
+    const double *change = expect("change_input", BLOCKS * 2), *own = expect("agreement_neuron", 2);
+    for (int64_t i = 2; i < BLOCKS * 2; i++)
+        assert_near(number(i, "SELECT rate FROM class_change_input WHERE block * 2 + (tokens = "
+                              "'patches') = ?1"),
+                    change[i], 0, 1e-9, "change_input", (size_t)i);
+    for (int64_t b = 0; b < BLOCKS; b++)
+        assert_near(number(b, "SELECT key_value_neuron FROM agreement WHERE block = ?1"), own[b], 0,
+                    1e-9, "key_value_neuron", (size_t)b);
+    const double *match = expect("vote_match", 3 * 2); /* pairs 00, 01, 11 */
+    for (int64_t p = 0; p < 3; p++) {
+        assert_near(number(p, "SELECT observed FROM vote_match WHERE block + other = ?1"),
+                    match[2 * p], 0, 1e-9, "observed", (size_t)p);
+        assert_near(number(p, "SELECT expected FROM vote_match WHERE block + other = ?1"),
+                    match[2 * p + 1], 0, 1e-9, "expected", (size_t)p);
+    }
+    assert_near(number(0, "SELECT observed FROM vote_match WHERE block = 0 AND other = 0"), 1, 0, 0,
+                "itself", 0);
+}
+
 static void stray_tokens(void **state) {
     (void)state;
     const double *outliers = expect("outliers", BLOCKS), *median = expect("norm_median", BLOCKS);
@@ -336,6 +359,7 @@ int main(void) {
         cmocka_unit_test(distances_between_classes),
         cmocka_unit_test(attributions_add_up),
         cmocka_unit_test(tokens_read_early),
+        cmocka_unit_test(votes_of_the_top_neurons),
         cmocka_unit_test(stray_tokens),
     };
     return cmocka_run_group_tests(tests, make_run, close_golden);

@@ -235,7 +235,7 @@ static void a_dissection_is_as_indifferent_as_its_run(void **state) {
     for (size_t i = 0; i < 3; i++) {
         atlas_world_open(&w, MODEL, set_folder, 1 + i);
         options = atlas_options(kh_test_folder("dissect"));
-        options.lenses = "dissect";
+        options.lenses = "dissect,context";
         options.label_set = set;
         options.thresholds = thresholds;
         options.rotated = rotated;

@@ -48,7 +48,7 @@ static int make_run(void **state) {
     kh_assert_ok(kh_source_open(operands, 1, &source_options, &source, &err));
     kh_atlas_options options = kh_atlas_options_default();
     options.out = kh_test_folder("truth");
-    options.lenses = "dissect,masks";
+    options.lenses = "dissect,masks,context";
     options.label_set = set;
     options.thresholds = thresholds;
     float rotated[BLOCKS * ROTATED]; /* block 0 is above everywhere, block 1 nowhere */
@@ -129,6 +129,32 @@ static void rotated_units_are_counted_as_neurons_are(void **state) {
         }
 }
 
+static void subject_and_context_are_told_apart(void **state) {
+    (void)state;
+    const double *want = expect("context", BLOCKS * 3 * 4), *tokens = expect("context_tokens", 2);
+    static const char *const columns[] = {"subject", "context", "subject_rate", "context_rate"};
+    static const char where[] = "FROM context WHERE block * 3 + (CASE site WHEN 'residual' THEN 0 "
+                                "WHEN 'attention' THEN 1 ELSE 2 END) = ?1";
+    char query[300];
+    for (int64_t cell = 0; cell < BLOCKS * 3; cell++) {
+        for (size_t c = 0; c < 4; c++) {
+            (void)snprintf(query, sizeof query, "SELECT %s %s", columns[c], where);
+            assert_near(number(cell, query), want[cell * 4 + (int64_t)c], 1e-12, columns[c],
+                        (size_t)cell);
+        }
+        (void)snprintf(query, sizeof query, "SELECT difference - (subject - context) %s", where);
+        assert_near(number(cell, query), 0, 1e-12, "difference", (size_t)cell);
+        /* shuffles within images keep what images differ in, no more: near the null */
+        (void)snprintf(query, sizeof query, "SELECT abs(shuffled) < 0.08 %s", where);
+        assert_near(number(cell, query), 1, 0, "shuffled", (size_t)cell);
+        (void)snprintf(query, sizeof query, "SELECT p * 301 >= 1 AND p <= 1 %s", where);
+        assert_near(number(cell, query), 1, 0, "p", (size_t)cell);
+    }
+    assert_near(number(0, "SELECT subject_tokens FROM context"), tokens[0], 0, "tokens", 0);
+    assert_near(number(0, "SELECT context_tokens FROM context"), tokens[1], 0, "tokens", 1);
+    assert_near(number(0, "SELECT images FROM context"), 24, 0, "images", 0);
+}
+
 static void every_neuron_gets_its_label(void **state) {
     (void)state;
     const double *both = expect("dissect_both", UNITS * LABELS);
@@ -202,6 +228,7 @@ static void masks_meet_the_object_as_often_as_in_numpy(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_label_map_is_counted),
+        cmocka_unit_test(subject_and_context_are_told_apart),
         cmocka_unit_test(every_neuron_gets_its_label),
         cmocka_unit_test(rotated_units_are_counted_as_neurons_are),
         cmocka_unit_test(regions_are_means_over_their_patches),
