@@ -54,7 +54,10 @@ KH_CLONES static void scan(const weighted_job *job, size_t first, size_t width, 
             const uint32_t u = (uint32_t)i, v = (uint32_t)j;
             for (size_t c = 0; c < width; c++) { /* no branch: the compiler makes vectors of it */
                 const float var = va[c] + vb[c] + twice * (wa[c] * wb[c]);
-                const float score = (sa[c] + sb[c]) / sqrtf((var > 0 ? var : 0) + eps);
+                const float sum = sa[c] + sb[c];
+                /* the score's square with its sign, which has the same order: a root that may set
+                 * errno keeps the compiler from making vectors */
+                const float score = sum * fabsf(sum) / ((var > 0 ? var : 0) + eps);
                 const bool is_better = score > s->best[c];
                 s->best[c] = is_better ? score : s->best[c];
                 s->i[c] = is_better ? u : s->i[c];
