@@ -341,6 +341,61 @@ static void stems_name_the_largest(void **state) {
     kh_figure_free(figure);
 }
 
+/* A dot of the first cloud: its colour, three quarters opaque on white. */
+static bool is_dot(uint32_t rgb) {
+    for (unsigned shift = 0; shift < 24; shift += 8) {
+        const double hue = (double)(kh_hues[0] >> shift & 255), got = (double)(rgb >> shift & 255);
+        if (!(fabs(got - (0.75 * hue + 0.25 * 255)) <= 2)) return false;
+    }
+    return true;
+}
+
+static void dots_stand_where_their_numbers_say(void **state) {
+    (void)state;
+    const double x[] = {1, 2, 3, (double)NAN}, y[] = {1.5, 1.5, 4.5, 2}; /* off the grid lines */
+    const kh_figure_cloud cloud = {.x = x, .y = y, .count = 4};
+    const kh_figure_scatter scatter = {.x = {.low = 0, .high = 4},
+                                       .y = {.low = 0, .high = 5},
+                                       .clouds = &cloud,
+                                       .cloud_count = 1,
+                                       .radius = 6};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_scatter(figure, &scatter, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    double across[3] = {0}, down[3] = {0}, pixels[3] = {0};
+    size_t dots = 0;
+    bool was_dot = false;
+    for (size_t column = 0; column < page.width; column++) {
+        bool has_dot = false;
+        for (size_t row = 0; row < page.height; row++) {
+            if (!is_dot(kh_pixel(&page, column, row))) continue;
+            if (!has_dot && !was_dot) dots++;
+            has_dot = true;
+            assert_true(dots <= 3); /* the one without x is left out */
+            across[dots - 1] += (double)column;
+            down[dots - 1] += (double)row;
+            pixels[dots - 1]++;
+        }
+        was_dot = has_dot;
+    }
+    assert_int_equal(dots, 3);
+    for (size_t i = 0; i < 3; i++) {
+        across[i] /= pixels[i];
+        down[i] /= pixels[i];
+        assert_true(pixels[i] > 70 && pixels[i] < 114); /* 36 pi, without the rim */
+    }
+    assert_near(across[2] - across[1], across[1] - across[0], 0.02);
+    assert_near(down[0], down[1], 0.02);
+    assert_true(down[2] < down[0] - 50);
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+    figure = new_page();
+    const kh_figure_scatter empty = {.title = "nothing"};
+    kh_assert_fails(kh_figure_add_scatter(figure, &empty, &err), KH_E_ARG, "no clouds");
+    kh_figure_free(figure);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unscaled_pictures_keep_every_pixel),
@@ -355,6 +410,7 @@ int main(void) {
         cmocka_unit_test(histograms_show_shares),
         cmocka_unit_test(matrix_cells_wear_their_colour),
         cmocka_unit_test(stems_name_the_largest),
+        cmocka_unit_test(dots_stand_where_their_numbers_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
