@@ -101,14 +101,14 @@ static kh_status pixel_truth(const kh_atlas_job *job, char labels[65], char thre
     if (job->options->label_set) KH_TRY(kh_label_set_sha256(job->options->label_set, labels, err));
     if (!job->options->thresholds) return KH_OK;
     kh_sha256 *sha = kh_sha256_create();
-    const bool ok = sha &&
-                    kh_sha256_add(sha, job->options->thresholds,
-                                  job->info->blocks * job->info->neurons * sizeof(float)) &&
-                    (!job->options->rotated ||
-                     kh_sha256_add(sha, job->options->rotated,
-                                   job->info->blocks * kh_rotation_units(job->info) *
-                                       sizeof(float))) &&
-                    kh_sha256_finish(sha, thresholds);
+    const bool ok =
+        sha &&
+        kh_sha256_add(sha, job->options->thresholds,
+                      job->info->blocks * job->info->neurons * sizeof(float)) &&
+        (!job->options->rotated ||
+         kh_sha256_add(sha, job->options->rotated,
+                       job->info->blocks * kh_rotation_units(job->info) * sizeof(float))) &&
+        kh_sha256_finish(sha, thresholds);
     kh_sha256_free(sha);
     return ok ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a digest");
 }

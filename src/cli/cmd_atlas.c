@@ -334,8 +334,8 @@ static kh_status dissect(work *w, kh_error *err) {
     status = kh_team_agree(w->team, status, err);
     o.out = out;
     o.lenses = reads_tokens(w->s->lenses, info) ? "dissect,masks,context"
-               : info->classes                      ? "dissect,masks"
-                                                    : "dissect";
+               : info->classes                  ? "dissect,masks"
+                                                : "dissect";
     o.other_run_count = 0;
     o.label_set = set;
     o.thresholds = thresholds;
