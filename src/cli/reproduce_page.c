@@ -32,11 +32,13 @@ static const char style[] =
     "blockquote{margin:.3rem 0 .6rem;padding-left:.8rem;border-left:3px solid #ccc;"
     "font-style:italic}cite{font-style:normal;color:#555}\n"
     ".s{color:#444;font-size:.93rem}svg.scale{width:100%;max-width:34rem;height:auto;display:block}"
+    ".scale text{font-size:13px}"
     "\n"
     "figure{margin:1.5rem 0;overflow-x:auto}figcaption{color:#333;font-size:.93rem;max-width:44rem;"
     "position:sticky;left:0}img{max-width:100%;height:auto}\n"
     "ul.k{list-style:none;padding:0}ul.k li{display:inline-block;margin:0 1rem .4rem 0}\n"
-    "@media(max-width:40rem){body{padding:.7rem}th,td{padding-right:.4rem}figure.wide "
+    "@media(max-width:40rem){body{padding:.7rem}.scale "
+    "text{font-size:20px}th,td{padding-right:.4rem}figure.wide "
     "img{max-width:"
     "none;width:44rem}\n"
     ".t thead{position:absolute;left:-99rem}.t tr{display:block;padding:.5rem 0;border-bottom:1px "
@@ -224,7 +226,7 @@ static void add_numbers(kh_text *html, const kh_claim *claim) {
         if (n->n)
             kh_html_addf(html, "%s, n = %zu", n->interval, n->n);
         else
-            kh_text_add(html, "none");
+            kh_text_add(html, "no interval");
         kh_text_add(html, "</td></tr>\n");
     }
     kh_text_add(html, "</tbody></table>\n");
