@@ -189,10 +189,12 @@ static void add_dreams(kh_reproduce *r) {
     kh_text_add(
         &r->figures,
         "<p id=\"dreams\">Figures 7 to 9, 12 and 13 are pictures painted for a neuron. They "
-        "take long and are made by <code>keyhole dream</code>: <code>keyhole dream MODEL "
-        "--class NAME --out DIR</code> (figures 8, 9), <code>--objective post</code> (7), "
-        "<code>--diversity</code> (12, 13); keyhole’s docs/dream.md has the settings of each."
-        "</p>\n");
+        "take long and are made by <code>keyhole dream MODEL --class NAME --out DIR</code>: "
+        "with <code>--preset report-fail</code> for figure 7, <code>--preset report-quant</code> "
+        "for "
+        "8, <code>--preset report-qual</code> for 9 (and <code>--topk 5</code> for five neurons), "
+        "<code>--preset report-qual --images 3 --diversity 11.8</code> for 12 and 13. "
+        "keyhole’s docs/dream.md says more.</p>\n");
 }
 
 kh_status kh_reproduce_draw(kh_reproduce *r, kh_error *err) {
