@@ -174,7 +174,7 @@ static bool scale_of(const kh_claim *claim, scale *out) {
 static void add_mark(kh_text *html, const scale *s, double value, const char *colour,
                      const char *dashes, double text_y, const char *text) {
     if (isnan(value)) return;
-    const double x = place(s, value), text_x = fmin(fmax(x, 30), 478);
+    const double x = place(s, value), text_x = fmin(fmax(x, 80), 440);
     kh_text_addf(html,
                  "<path d=\"M%.1f 16V44\" stroke=\"%s\" stroke-width=\"2\"%s/><text x=\"%.1f\" "
                  "y=\"%.0f\" font-size=\"13\" text-anchor=\"middle\" fill=\"%s\">%s</text>",
@@ -186,7 +186,7 @@ static void add_scale(kh_text *html, const kh_claim *claim) {
     scale s;
     char bar[48], chance[48];
     if (!scale_of(claim, &s)) return;
-    kh_text_add(html, "<svg class=\"scale\" viewBox=\"0 0 520 62\" role=\"img\" aria-label=\"");
+    kh_text_add(html, "<svg class=\"scale\" viewBox=\"0 -8 520 78\" role=\"img\" aria-label=\"");
     kh_html_addf(html, "value %.3g, interval %.3g to %.3g", b.mean * s.unit, b.lo * s.unit,
                  b.hi * s.unit);
     kh_text_addf(html,

@@ -226,12 +226,11 @@ static kh_status judge_c13(kh_reproduce *r, kh_error *err) {
     const size_t patches = r->info->tokens - r->info->prefix_tokens;
     (void)snprintf(
         claim->found, sizeof claim->found,
-        "%.0f %% of the maps have such a dot. Scaling in double precision moves no pixel by more "
-        "than %zu of 255 levels, so normalisation is not the cause: the dots are in the "
-        "coefficients. In a block, %.1f %% of the firing neurons peak on one and the same patch "
+        "%.0f %% of the maps have such a dot. Scaling in double precision instead of single "
+        "changes a pixel by at most %zu of 255 levels: dots are in the coefficients, not made by "
+        "normalisation. In a block, %.1f %% of the firing neurons peak on one and the same patch "
         "(evenly spread it would be %.1f %%); that patch's residual is an outlier in %.1f %% of "
-        "the "
-        "images (a random patch's in %.1f %%).",
+        "the images (a random patch's in %.1f %%).",
         100 * dots.mean, r->maps.worst_rounding, 100 * share, 100 / (double)patches, 100 * stray,
         100 * chance);
     return KH_OK;
