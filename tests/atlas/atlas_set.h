@@ -8,6 +8,13 @@
 
 enum { ATLAS_SET_IMAGES = 29, ATLAS_SET_BROKEN = 2 };
 
+/* Sanitizers make a run many times longer and see the same in fewer of them. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ATLAS_IS_SANITIZED true
+#else
+#define ATLAS_IS_SANITIZED false
+#endif
+
 /* Class folders with 29 small pictures, two of them broken; removed at exit. */
 const char *atlas_set_folder(void);
 

@@ -85,10 +85,14 @@ static void copy_file(const char *from, const char *to, long flip, long cut) {
     (void)fseek(in, 0, SEEK_END);
     const long size = ftell(in);
     rewind(in);
-    for (long at = 0; at < size - cut; at++) {
-        const int byte = fgetc(in);
-        (void)fputc(at == (flip < 0 ? size + flip : flip) ? byte ^ 0x10 : byte, file);
-    }
+    const size_t kept = (size_t)(size - cut);
+    char *bytes = malloc(kept);
+    assert_non_null(bytes);
+    assert_int_equal(fread(bytes, 1, kept, in), kept);
+    const long at = flip < 0 ? size + flip : flip;
+    if (at >= 0 && at < (long)kept) bytes[at] = (char)(bytes[at] ^ 0x10);
+    assert_int_equal(fwrite(bytes, 1, kept, file), kept);
+    free(bytes);
     (void)fclose(in);
     assert_int_equal(fclose(file), 0);
 }
