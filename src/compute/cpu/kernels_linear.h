@@ -158,8 +158,8 @@ static void finish_rows(const panel_end *end, kh_range rows, const float *c) {
     }
 }
 
-/* Asks for the lines that finishing the tile will touch, while it is multiplied: rows lie far apart,
- * and the processor does not see them coming. */
+/* Asks for the lines that finishing the tile will touch, while it is multiplied: rows lie far
+ * apart, and the processor does not see them coming. */
 static void expect_rows(const panel_end *end, kh_range rows) {
     const finish *f = end->f;
     for (size_t r = end->row0 + rows.begin; r < end->row0 + rows.end; r++)
