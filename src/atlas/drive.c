@@ -196,7 +196,7 @@ static kh_status consume(drive *d, kh_error *err) {
         batch.site[s] = d->site[s];
     }
     predict(d);
-    kh_features_compute(&d->features, job->ctx, job->info, d->site[KH_SITE_POST], d->count);
+    kh_features_compute(&d->features, &job->setup, &batch);
     for (size_t i = 0; i < job->lens_count; i++)
         KH_TRY(job->kinds[i]->consume(job->states[i], &batch, err));
     job->lens_seconds += seconds_now() - passed;

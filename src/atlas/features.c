@@ -64,51 +64,58 @@ static inline void add_row(sums *s, const float *row, uint32_t token) {
 
 typedef struct job {
     kh_features *f;
-    const kh_model_info *info;
-    const float *const *post;
-    size_t images, tiles;
+    const kh_lens_setup *setup;
+    const kh_lens_batch *batch;
+    size_t tiles;
 } job;
 
-KH_CLONES static void reduce_tile(void *arg, size_t task, size_t worker) {
-    const job *j = arg;
-    const kh_model_info *info = j->info;
+KH_CLONES static void reduce_tile(kh_features *f, const kh_model_info *info, const float *rows,
+                                  size_t at, size_t width) {
     const size_t neurons = info->neurons, prefix = info->prefix_tokens;
-    const size_t block = task / j->tiles, first = task % j->tiles * TILE;
-    const size_t width = neurons - first < TILE ? neurons - first : TILE;
     const double patches = (double)(info->tokens - prefix);
     float padded[TILE] = {0};
+    sums s = {0};
+    for (size_t n = 0; n < TILE; n++) {
+        s.max[n] = -INFINITY;
+        s.min[n] = INFINITY;
+    }
+    for (size_t t = prefix; t < info->tokens; t++) {
+        const float *row = rows + t * neurons;
+        kh_expect_row(row, neurons, info->tokens - t, width);
+        if (width < TILE) row = memcpy(padded, row, width * sizeof *row);
+        add_row(&s, row, (uint32_t)(t - prefix));
+    }
+    for (size_t n = 0; n < width; n++) {
+        f->mean[at + n] = (float)(s.sum[n] / patches);
+        f->squares[at + n] = (float)(s.squares[n] / patches);
+        f->max[at + n] = s.max[n];
+        f->min[at + n] = s.min[n];
+        f->token[at + n] = s.token[n];
+    }
+    if (f->cls) memcpy(f->cls + at, rows, width * sizeof *rows);
+}
+
+static void walk_tile(void *arg, size_t task, size_t worker) {
+    const job *j = arg;
+    const kh_lens_setup *setup = j->setup;
+    const kh_model_info *info = setup->info;
+    const size_t neurons = info->neurons;
+    const size_t block = task / j->tiles, first = task % j->tiles * TILE;
+    const size_t width = neurons - first < TILE ? neurons - first : TILE;
     (void)worker;
-    for (size_t i = 0; i < j->images; i++) {
-        const float *rows = j->post[block] + i * info->tokens * neurons + first;
-        const size_t at = (i * info->blocks + block) * neurons + first;
-        sums s = {0};
-        for (size_t n = 0; n < TILE; n++) {
-            s.max[n] = -INFINITY;
-            s.min[n] = INFINITY;
-        }
-        for (size_t t = prefix; t < info->tokens; t++) {
-            const float *row = rows + t * neurons;
-            kh_expect_row(row, neurons, info->tokens - t, width);
-            if (width < TILE) row = memcpy(padded, row, width * sizeof *row);
-            add_row(&s, row, (uint32_t)(t - prefix));
-        }
-        for (size_t n = 0; n < width; n++) {
-            j->f->mean[at + n] = (float)(s.sum[n] / patches);
-            j->f->squares[at + n] = (float)(s.squares[n] / patches);
-            j->f->max[at + n] = s.max[n];
-            j->f->min[at + n] = s.min[n];
-            j->f->token[at + n] = s.token[n];
-        }
-        if (j->f->cls) memcpy(j->f->cls + at, rows, width * sizeof *rows);
+    for (size_t i = 0; i < j->batch->count; i++) {
+        const float *rows =
+            j->batch->site[KH_SITE_POST][block] + i * info->tokens * neurons + first;
+        reduce_tile(j->f, info, rows, (i * info->blocks + block) * neurons + first, width);
+        const kh_lens_tile tile = {block, first, width, i};
+        for (size_t l = 0; l < setup->lens_count; l++)
+            if (setup->kinds[l]->see_tile)
+                setup->kinds[l]->see_tile(setup->states[l], j->batch, tile);
     }
 }
 
-void kh_features_compute(kh_features *f, kh_ctx *ctx, const kh_model_info *info,
-                         const float *const *post, size_t images) {
-    job j = {.f = f,
-             .info = info,
-             .post = post,
-             .images = images,
-             .tiles = (info->neurons + TILE - 1) / TILE};
-    kh_pool_run(kh_ctx_pool(ctx), info->blocks * j.tiles, reduce_tile, &j);
+void kh_features_compute(kh_features *f, const kh_lens_setup *setup, const kh_lens_batch *batch) {
+    const kh_model_info *info = setup->info;
+    job j = {.f = f, .setup = setup, .batch = batch, .tiles = (info->neurons + TILE - 1) / TILE};
+    kh_pool_run(kh_ctx_pool(setup->ctx), info->blocks * j.tiles, walk_tile, &j);
 }

@@ -10,8 +10,9 @@ kh_status kh_features_init(kh_features *features, const kh_model_info *info, siz
 void kh_features_clear(kh_features *features);
 uint64_t kh_features_bytes(const kh_model_info *info, size_t max_batch);
 
-/* post: [blocks] taps [images, tokens, neurons]. */
-void kh_features_compute(kh_features *features, kh_ctx *ctx, const kh_model_info *info,
-                         const float *const *post, size_t images);
+/* From the batch's coefficients. Lenses that want to see tiles see each when it has just been
+ * reduced: one walk over the memory for both. */
+void kh_features_compute(kh_features *features, const kh_lens_setup *setup,
+                         const kh_lens_batch *batch);
 
 #endif

@@ -44,6 +44,12 @@ typedef struct kh_lens_batch {
     const float *const *site[KH_LENS_SITES]; /* [block]; NULL unless wanted */
 } kh_lens_batch;
 
+/* Coefficients of neighbouring neurons of one block on one image. */
+typedef struct kh_lens_tile {
+    size_t block, first, width; /* neurons [first, first + width) of the block */
+    size_t image;               /* of the batch */
+} kh_lens_tile;
+
 struct kh_lens_kind;
 
 /* What every lens may know. Valid as long as the run. */
@@ -115,6 +121,10 @@ typedef struct kh_lens_kind {
     void (*free)(void *state);
     /* Fills `pieces`, returns how many. Always the same ones for one setup. */
     size_t (*pieces)(void *state, kh_piece *pieces);
+    /* Every tile of a batch once, before `consume` and right after it was reduced, so that its
+     * coefficients are still in the cache. Tiles of different neurons come from different threads
+     * at once, and the batch's features are not complete. NULL: not wanted */
+    void (*see_tile)(void *state, const kh_lens_batch *batch, kh_lens_tile tile);
     kh_status (*consume)(void *state, const kh_lens_batch *batch, kh_error *err);
     kh_status (*finish)(void *state, const kh_lens_out *out, kh_error *err);
     void (*size)(const kh_lens_setup *setup, kh_lens_size *size); /* adds to it; NULL: little */

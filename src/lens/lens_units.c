@@ -10,8 +10,13 @@
 #include <math.h>
 #include <string.h>
 
-/* Neurons one task counts, and those of one step. */
-enum { TILE = 128, STEP = 32 };
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define KH_HAS_COMPRESS
+#endif
+
+/* Neurons of one step. */
+enum { STEP = 32 };
 
 typedef struct state {
     const kh_lens_setup *setup;
@@ -21,6 +26,7 @@ typedef struct state {
     int64_t *sum, *squares; /* [units] over images of the means over patches */
     float *max, *min;       /* [units] */
     bool is_settled;        /* recent holds nothing */
+    bool can_compress;      /* this processor has AVX-512 */
 } state;
 
 static void free_state(void *at) {
@@ -43,6 +49,9 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     state *s = kh_calloc(1, sizeof *s);
     if (s) {
         s->setup = setup;
+#ifdef KH_HAS_COMPRESS
+        s->can_compress = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("popcnt");
+#endif
         s->bins = kh_calloc(setup->units * KH_SKETCH_BINS, sizeof *s->bins);
         s->recent = kh_calloc(setup->units * KH_SKETCH_BINS, sizeof *s->recent);
         s->is_settled = true;
@@ -90,12 +99,6 @@ static size_t pieces(void *at, kh_piece *p) {
 
 /* ---- counting ------------------------------------------------------------------------------ */
 
-typedef struct job {
-    state *s;
-    const kh_lens_batch *batch;
-    size_t tiles; /* of a block */
-} job;
-
 /* Bins of STEP coefficients. Most are small or negative and fall into bin 0: to count them too is
  * cheaper than to ask. */
 static inline void find_bins(const float *row, int32_t *bin) {
@@ -119,35 +122,94 @@ static inline void count_step(const int32_t *bin, uint8_t *recent, uint32_t *bin
     }
 }
 
-KH_CLONES static void count_tile(void *arg, size_t task, size_t worker) {
-    const job *j = arg;
-    const kh_model_info *info = j->s->setup->info;
-    const size_t neurons = info->neurons, patches = j->s->setup->patches;
-    const size_t block = task / j->tiles, first = task % j->tiles * TILE;
-    const size_t width = neurons - first < TILE ? neurons - first : TILE;
-    const size_t whole = width / STEP * STEP;
-    uint8_t *recent = j->s->recent + (block * neurons + first) * KH_SKETCH_BINS;
-    uint32_t *bins = j->s->bins + (block * neurons + first) * KH_SKETCH_BINS;
+/* Any number of neurons up to STEP, on any machine. */
+KH_CLONES static void count_rows(const float *rows, size_t stride, size_t patches, size_t width,
+                                 uint8_t *recent, uint32_t *bins) {
     float rest[STEP] = {0};
     int32_t bin[STEP];
-    (void)worker;
-    for (size_t i = 0; i < j->batch->count; i++) {
-        const float *row = j->batch->site[KH_SITE_POST][block] +
-                           (i * info->tokens + info->prefix_tokens) * neurons + first;
-        for (size_t t = 0; t < patches; t++, row += neurons) {
-            kh_expect_row(row, neurons, patches - t, width);
-            for (size_t n = 0; n < whole; n += STEP) {
-                find_bins(row + n, bin);
-                count_step(bin, recent + n * KH_SKETCH_BINS, bins + n * KH_SKETCH_BINS);
-            }
-            if (whole == width) continue;
-            memcpy(rest, row + whole, (width - whole) * sizeof *row);
-            find_bins(rest, bin);
-            for (size_t n = whole; n < width; n++) {
-                const size_t at = n * KH_SKETCH_BINS + (size_t)bin[n - whole];
-                if (++recent[at] == 0) bins[at] += 256;
-            }
+    for (size_t t = 0; t < patches; t++, rows += stride) {
+        if (width == STEP) {
+            find_bins(rows, bin);
+            count_step(bin, recent, bins);
+            continue;
         }
+        memcpy(rest, rows, width * sizeof *rest);
+        find_bins(rest, bin);
+        for (size_t n = 0; n < width; n++) {
+            const size_t to = n * KH_SKETCH_BINS + (size_t)bin[n];
+            if (++recent[to] == 0) bins[to] += 256;
+        }
+    }
+}
+
+#ifdef KH_HAS_COMPRESS
+/* STEP neurons: places of the values above bin 0 go into a list, so that they can be fetched before
+ * they are counted; how often bin 0 came is known from the length of what was left out. */
+__attribute__((target("avx512f,popcnt"))) static void
+count_listed(const float *rows, size_t stride, size_t patches, uint8_t *recent, uint32_t *bins) {
+    enum { LANES = 16, VECTORS = STEP / LANES, ROWS = 64, AHEAD = 96 };
+    int32_t list[ROWS * STEP + AHEAD + LANES] = {0};
+    const __m512i low = _mm512_set1_epi32(KH_SKETCH_LOW_BITS), one = _mm512_set1_epi32(1);
+    const __m512i last = _mm512_set1_epi32(KH_SKETCH_BINS - 1);
+    const __m512i lane =
+        _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                           _mm512_set1_epi32(KH_SKETCH_BINS));
+    __m512i below[VECTORS];
+    for (size_t v = 0; v < VECTORS; v++)
+        below[v] = _mm512_setzero_si512();
+    for (size_t t = 0; t < patches;) {
+        const size_t end = patches - t < ROWS ? patches : t + ROWS;
+        size_t count = 0;
+        for (; t < end; t++)
+            for (size_t v = 0; v < VECTORS; v++) {
+                const __m512i bits = _mm512_loadu_si512(rows + t * stride + v * LANES);
+                const __mmask16 is_low = _mm512_cmplt_epi32_mask(bits, low);
+                __m512i bin = _mm512_srai_epi32(_mm512_sub_epi32(bits, low), KH_SKETCH_SHIFT);
+                bin = _mm512_min_epi32(_mm512_add_epi32(bin, one), last);
+                bin = _mm512_add_epi32(bin, lane);
+                bin = _mm512_add_epi32(bin, _mm512_set1_epi32((int)(v * LANES) * KH_SKETCH_BINS));
+                const __mmask16 is_listed = (__mmask16)~is_low;
+                _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(is_listed, bin));
+                count += (size_t)_mm_popcnt_u32(is_listed);
+                below[v] = _mm512_mask_add_epi32(below[v], is_low, below[v], one);
+            }
+        for (size_t i = 0; i < count; i++) {
+            __builtin_prefetch(recent + list[i + AHEAD], 1);
+            const size_t to = (size_t)(uint32_t)list[i];
+            if (__builtin_expect(++recent[to] == 0, 0)) bins[to] += 256;
+        }
+    }
+    uint32_t times[STEP];
+    for (size_t v = 0; v < VECTORS; v++)
+        _mm512_storeu_si512(times + v * LANES, below[v]);
+    for (size_t n = 0; n < STEP; n++) {
+        const size_t to = n * KH_SKETCH_BINS;
+        const uint32_t sum = recent[to] + times[n];
+        recent[to] = (uint8_t)sum;
+        if (sum > UINT8_MAX) bins[to] += sum - (uint8_t)sum;
+    }
+}
+#endif
+
+/* The bins of STEP neurons fit the first-level cache where those of a whole tile do not. */
+static void see_tile(void *at, const kh_lens_batch *batch, kh_lens_tile tile) {
+    state *s = at;
+    const kh_model_info *info = s->setup->info;
+    const size_t neurons = info->neurons, patches = s->setup->patches;
+    const size_t first = tile.block * neurons + tile.first;
+    const float *rows = batch->site[KH_SITE_POST][tile.block] +
+                        (tile.image * info->tokens + info->prefix_tokens) * neurons + tile.first;
+    for (size_t n = 0; n < tile.width; n += STEP) {
+        const size_t width = tile.width - n < STEP ? tile.width - n : STEP;
+        uint8_t *recent = s->recent + (first + n) * KH_SKETCH_BINS;
+        uint32_t *bins = s->bins + (first + n) * KH_SKETCH_BINS;
+#ifdef KH_HAS_COMPRESS
+        if (width == STEP && s->can_compress) {
+            count_listed(rows + n, neurons, patches, recent, bins);
+            continue;
+        }
+#endif
+        count_rows(rows + n, neurons, patches, width, recent, bins);
     }
 }
 
@@ -167,10 +229,7 @@ static bool add_moments(void *at, const kh_lens_batch *batch, size_t i, size_t b
 
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
-    const kh_model_info *info = s->setup->info;
     s->is_settled = false;
-    job j = {.s = s, .batch = batch, .tiles = (info->neurons + TILE - 1) / TILE};
-    kh_pool_run(kh_ctx_pool(s->setup->ctx), info->blocks * j.tiles, count_tile, &j);
     s->images += batch->count;
     return kh_lens_by_block(s->setup, batch, add_moments, s, "a memory coefficient", err);
 }
@@ -234,6 +293,7 @@ const kh_lens_kind kh_kind_units = {
     .create = create,
     .free = free_state,
     .pieces = pieces,
+    .see_tile = see_tile,
     .consume = consume,
     .finish = finish,
     .size = size,
