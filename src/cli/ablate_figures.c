@@ -225,7 +225,7 @@ static kh_status draw_curves(const kh_ablate_run *run, const char *footnote, con
     kh_ablate_scope(a, scope, sizeof scope);
     if (half && !isnan(half->value.mean))
         (void)snprintf(title, sizeof title,
-                       "The first %.0f of %zu neurons do half of what changing all of them does",
+                       "At most %.0f of %zu neurons do half of what changing all of them does",
                        half->value.mean, a->neurons);
     else
         (void)snprintf(title, sizeof title, "Deletion and insertion of %zu neurons", a->neurons);

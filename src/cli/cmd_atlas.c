@@ -107,6 +107,8 @@ static const kh_option merge_options[] = {
     IMAGE_OPTIONS,
     {KH_OPT_TEXT, "from", 0, offsetof(settings, from), "DIRS",
      "Other run directories whose shards belong to this run, with commas between."},
+    {KH_OPT_FLAG, "no-figures", 0, offsetof(settings, no_figures), NULL,
+     "Draw no figures at the end; keyhole figures RUN does so later."},
     DECODE_OPTIONS,
     KH_MODEL_OPTIONS(settings),
     KH_COMMON_OPTIONS(settings),

@@ -28,7 +28,7 @@ void kh_draw_attribution(kh_plate *p) {
     const size_t peak = kh_plate_peak(of + blocks, blocks);
     kh_plate_title(p,
                    "Neurons of block %zu add most to the true class's logit (%.2f); %.0f of them "
-                   "make up half of the sizes",
+                   "make up half of what they add and take away",
                    peak, of[blocks + peak], k50[blocks + peak]);
     kh_plate_caption(
         p,

@@ -120,10 +120,13 @@ void kh_draw_reads_writes(kh_plate *p) {
         "SELECT count(*) FROM exemplars WHERE block = 0 AND neuron = 0 AND level = 'top'");
     if (!of) return;
     const size_t peak = kh_plate_peak(of, blocks);
-    kh_plate_title(p,
-                   "In block %zu, %.0f %% of the neurons write the class they read; in block 0, "
-                   "%.0f %%",
-                   peak, 100 * of[peak], 100 * of[0]);
+    if (of[peak] > 0)
+        kh_plate_title(p,
+                       "In block %zu, %.0f %% of the neurons write the class they read; in block "
+                       "0, %.0f %%",
+                       peak, 100 * of[peak], 100 * of[0]);
+    else
+        kh_plate_title(p, "No neuron writes the class that half of its strongest pictures show");
     kh_plate_caption(
         p,
         "What a key neuron reads: the class that at least half of its (up to %.0f) "
@@ -300,8 +303,9 @@ void kh_draw_regions(kh_plate *p) {
     double *of = shares(p, true, "regions", "fires_on", regions, 4);
     if (!of) return;
     const size_t peak = kh_plate_peak(of, blocks);
-    kh_plate_title(p, "Most neurons that fire on the subject are in block %zu (%.0f %%)", peak,
-                   100 * of[peak]);
+    kh_plate_title(
+        p, "Neurons that fire on the subject are most frequent in block %zu (%.0f %% of it)", peak,
+        100 * of[peak]);
     kh_plate_caption(p,
                      "Mean coefficient of each of %zu neurons a block on patches at least nine "
                      "tenths on the true object (subject), at most one tenth (background) and "

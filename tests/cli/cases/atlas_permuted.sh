@@ -7,9 +7,9 @@ for file in flat/*.png; do
     scene=$(basename "$file" .png | sed 's/^0*//')
     echo "$(basename "$file"),$(((${scene:-0} + 7) % 25))"
 done > wrong.csv
-keyhole atlas "$model" flat --label-file wrong.csv --lenses accuracy --out wrong 2>&1 |
+keyhole atlas "$model" flat --label-file wrong.csv --lenses accuracy --no-figures --out wrong 2>&1 |
     sed -n 's/.*warning: \(labels look permuted: for 25 of 25 labels\).*/\1/p'
-keyhole atlas "$model" world/images/scenes --lenses accuracy --out right 2>&1 | grep -c permuted
+keyhole atlas "$model" world/images/scenes --lenses accuracy --no-figures --out right 2>&1 | grep -c permuted
 # a truth for every pixel, in a second pass; one digest over both
 keyhole diorama -n 25 --seed 3 --out small -q >/dev/null
 keyhole atlas "$model" small/images/scenes --truth small --out run -q --no-figures | sed 's/ (.*images.s)//; s/digest .*/digest/'

@@ -7,4 +7,4 @@ as_nobody keyhole atlas random:test_vit @list --out closed/run -q; echo "status 
 keyhole atlas random:test_vit @list --out closed --shard 0/2 -q >/dev/null
 as_nobody keyhole atlas random:test_vit @list --out closed -q; echo "status $?"
 as_nobody keyhole atlas random:test_vit @list --out closed -q --overwrite; echo "status $?"
-keyhole atlas random:test_vit @list --out closed -q | head -n 1 | sed 's/ (.*images.s)//'
+keyhole atlas random:test_vit @list --out closed -q --no-figures | head -n 1 | sed 's/ (.*images.s)//'

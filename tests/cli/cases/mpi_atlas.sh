@@ -24,7 +24,7 @@ job=$!
 sleep "$wait"
 [ -s pid.1 ] && kill -9 "$(cat pid.1)" 2>/dev/null
 wait $job
-mpirun -n 3 keyhole atlas random:test_vit @list --out killed -q >/dev/null
+mpirun -n 3 keyhole atlas random:test_vit @list --out killed -q --no-figures >/dev/null
 [ "$(keyhole status killed --digest)" = "$digest" ] && echo "killed and resumed: the same digest"
 # a rank that wants something else says so, alone, and ends all
 mpirun -n 1 keyhole atlas random:test_vit @list --out other -q : \
