@@ -1,5 +1,6 @@
 /* keyhole atlas and keyhole merge: one pass over an image set into a run directory. */
 #define _POSIX_C_SOURCE 200809L
+#include "cli/atlas.h"
 #include "cli/commands.h"
 #include "cli/images.h"
 #include "cli/inputs.h"
@@ -199,6 +200,7 @@ static kh_status fill_request(const settings *s, bool only_merge, size_t count, 
     for (size_t i = 0; i < count; i++)
         kh_text_addf(&q->command, " %s", operands[i]);
     q->options.command = q->command.data;
+    KH_TRY(kh_atlas_check_numbers(&q->options, err));
     if (s->shard) KH_TRY(parse_shard(s->shard, &q->options, err));
     return s->from ? split_from(s->from, q, err) : KH_OK;
 }
@@ -297,7 +299,8 @@ typedef struct work {
     kh_session session;
     kh_source *source;
     request q;
-    bool has_news; /* tables that no figure shows yet */
+    bool has_news;      /* tables that no figure shows yet */
+    bool names_no_lens; /* --lenses */
 } work;
 
 /* Rank 0 says it; all hear whether that went well. */
@@ -366,9 +369,11 @@ static kh_status say_what_is_left(const settings *s, kh_error *err) {
 static kh_status open_all(work *w, size_t count, char **operands, kh_error *err) {
     kh_common common = w->s->common;
     common.quiet |= w->team->rank > 0; /* one progress line, one of every warning */
+    KH_TRY(kh_atlas_check_from(&w->q.options, err));
     KH_TRY(kh_session_open(&w->session, &common, err));
     KH_TRY(kh_session_model(&w->session, operands[0], &w->s->model, err));
     KH_TRY(open_source(w->s, count - 1, operands + 1, &w->session, &w->source, err));
+    if (w->s->truth) KH_TRY(kh_atlas_check_truth(w->s->truth, w->source, &w->session, err));
     if (w->s->resume && w->team->rank == 0) KH_TRY(say_what_is_left(w->s, err));
     return KH_OK;
 }
@@ -389,8 +394,11 @@ static kh_status do_work(work *w, kh_error *err) {
     const kh_atlas_options *o = &w->q.options;
     kh_atlas_summary summary = {0};
     if (s->dry_run && w->team->rank > 0) return KH_OK;
-    if (s->dry_run) return say_estimate(&w->session, w->source, o, s->common.json, err);
-    KH_TRY(kh_atlas(w->session.ctx, w->session.model, w->source, o, &summary, err));
+    const kh_status status =
+        s->dry_run ? say_estimate(&w->session, w->source, o, s->common.json, err)
+                   : kh_atlas(w->session.ctx, w->session.model, w->source, o, &summary, err);
+    w->names_no_lens = s->lenses && status == KH_E_NOT_FOUND; /* the only thing it looks for */
+    if (status || s->dry_run) return status;
     KH_TRY(report(w, &summary, o, s->truth && s->common.json, err));
     w->has_news = summary.done_now > 0;
     if (s->truth && (summary.is_complete || o->only_merge)) KH_TRY(dissect(w, err));
@@ -427,7 +435,7 @@ static int run_either(const settings *s, bool only_merge, size_t count, char **o
     kh_session_close(&w.session);
     kh_launch_end(&launch);
     if (!status || !err->text[0]) return KH_EXIT_DONE; /* another rank says it, and exits with it */
-    return is_misused ? KH_EXIT_MISUSED : KH_EXIT_FAILED;
+    return is_misused || w.names_no_lens ? KH_EXIT_MISUSED : KH_EXIT_FAILED;
 }
 
 static int run_atlas(const void *from, size_t count, char **operands, kh_error *err) {

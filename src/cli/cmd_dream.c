@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/dream.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ static void defaults(void *at) {
     o->diversity_kind = "units";
     o->power = 2;
     o->penalty = 1;
+    o->lr = (double)NAN; /* not given */
 }
 
 static const kh_option options[] = {

@@ -112,11 +112,12 @@ static kh_status say_summary(const settings *s, const kh_export_summary *t, kh_e
 }
 
 static kh_status export(kh_session *session, const settings *s, const kh_source *source,
-                        kh_export_options *o, kh_error *err) {
+                        kh_export_options *o, bool *is_misused, kh_error *err) {
     kh_export_summary summary;
     kh_neuron *chosen = NULL;
     const kh_model_info *info = kh_model_get_info(session->model);
     kh_status status = choose_units(s, info, o, &chosen, err);
+    *is_misused = status != KH_OK && status != KH_E_MEMORY;
     if (!status && s->dry_run) {
         status = say_plan(s, info, o, err);
     } else if (!status) {
@@ -136,8 +137,15 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     const settings *s = from;
     kh_session session = {0};
     kh_source *source = NULL;
+    bool is_misused = false;
     if (!s->out) {
         (void)kh_fail(err, KH_E_ARG, "--out DIR says where the layers go");
+        return KH_EXIT_MISUSED;
+    }
+    if (strcmp(s->format, "milan") != 0) {
+        char shown[KH_SHOWN_BYTES];
+        (void)kh_fail(err, KH_E_ARG, "--format '%s': there is milan",
+                      kh_shown(s->format, strlen(s->format), shown, sizeof shown));
         return KH_EXIT_MISUSED;
     }
     if (kh_outdir_check(s->out, s->overwrite, err)) return KH_EXIT_FAILED;
@@ -168,10 +176,11 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
                                                   .label_file = s->label_file};
         status = kh_inputs_open(operands + 2, count - 2, &source_options, &source, err);
     }
-    if (!status) status = export(&session, s, source, &o, err);
+    if (!status) status = export(&session, s, source, &o, &is_misused, err);
     kh_text_clear(&command);
     kh_source_free(source);
     kh_session_close(&session);
+    if (is_misused) return KH_EXIT_MISUSED;
     return status ? KH_EXIT_FAILED : KH_EXIT_DONE;
 }
 

@@ -28,7 +28,7 @@ static const kh_option options[] = {
 
 /* Classes of the run by index, wnid or name. */
 static kh_status find_classes(const char *path, const char *list, size_t **out, size_t *count,
-                              kh_error *err) {
+                              bool *is_misused, kh_error *err) {
     kh_run run;
     kh_answer *a = NULL;
     kh_classes *classes = NULL;
@@ -43,7 +43,10 @@ static kh_status find_classes(const char *path, const char *list, size_t **out, 
         names[c] = kh_answer_text(a, c, 1);
     }
     if (!status) status = kh_classes_create(n, wnids, names, &classes, err);
-    if (!status) status = kh_class_list(classes, list, out, count, err);
+    if (!status) {
+        status = kh_class_list(classes, list, out, count, err);
+        *is_misused = status != KH_OK && status != KH_E_MEMORY;
+    }
     kh_classes_free(classes);
     kh_free(wnids);
     kh_free(names);
@@ -58,8 +61,10 @@ static int run(const void *from, size_t operand_count, char **operands, kh_error
     kh_session session = {.shows_progress = !s->quiet && isatty(STDERR_FILENO)};
     size_t drawn = 0, count = 0;
     size_t *classes = NULL;
+    bool is_misused = false;
     kh_status status =
-        s->classes ? find_classes(operands[0], s->classes, &classes, &count, err) : KH_OK;
+        s->classes ? find_classes(operands[0], s->classes, &classes, &count, &is_misused, err)
+                   : KH_OK;
     const kh_run_draw_options how = {.folder = s->out,
                                      .classes = classes,
                                      .class_count = count,
@@ -67,6 +72,7 @@ static int run(const void *from, size_t operand_count, char **operands, kh_error
                                      .user = &session};
     if (!status) status = kh_run_draw_with(operands[0], &how, &drawn, err);
     kh_free(classes);
+    if (is_misused) return KH_EXIT_MISUSED;
     if (status) return KH_EXIT_FAILED;
     if (s->json)
         return kh_print_json(json_pack("{s:I}", "figures", (json_int_t)drawn), err)

@@ -165,11 +165,19 @@ static kh_status judge(kh_reproduce *r, kh_error *err) {
     return kh_reproduce_judge_causes(r, err);
 }
 
+static kh_status check_photograph(const char *path, kh_error *err) {
+    char shown[KH_SHOWN_BYTES];
+    if (!path || (kh_file_exists(path) && !kh_is_directory(path))) return KH_OK;
+    return kh_fail(err, KH_E_NOT_FOUND, "--golden-image '%s': there is no such file",
+                   kh_shown(path, strlen(path), shown, sizeof shown));
+}
+
 static kh_status reproduce(kh_reproduce *r, const settings *s, size_t count, char **operands,
                            kh_error *err) {
     const kh_source_options options_of_source = {.classes = kh_model_classes(r->session->model),
                                                  .label_file = s->label_file};
     r->info = kh_model_get_info(r->session->model);
+    KH_TRY(check_photograph(s->own.golden_image, err));
     KH_TRY(kh_outdir_check(s->own.out, s->overwrite, err));
     KH_TRY(kh_reproduce_find_ablation(r, err));
     KH_TRY(kh_inputs_open(operands, count, &options_of_source, &r->source, err));
@@ -214,9 +222,11 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status && s.own.per_class == 0)
         s.own.per_class = kh_model_get_info(session.model)->classes > MANY_CLASSES ? 2 : 10;
     if (!status) status = reproduce(&r, &s, count - 1, operands + 1, err);
+    const bool names_no_class = r.is_misused;
     kh_reproduce_clear(&r);
     kh_text_clear(&command);
     kh_session_close(&session);
+    if (names_no_class) return KH_EXIT_MISUSED;
     return status ? KH_EXIT_FAILED : KH_EXIT_DONE;
 }
 

@@ -21,7 +21,7 @@ typedef struct kh_dream_options {
     const char *photo, *magnitudes;
     const char *preset, *snapshots, *norm, *schedule, *set;
     size_t steps, batch, size, seed;
-    double lr;
+    double lr; /* NaN: the preset's */
     size_t check_every, until, sheet_cell;
     const char *out, *judge, *natural;
     bool evaluates, overwrite;

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,7 +96,8 @@ static kh_status plan_settings(kh_dream_run *run, kh_error *err) {
         resize(s, o->size);
     else
         kh_dream_fit(s, kh_model_get_info(run->session->model));
-    if (o->lr > 0) s->lr = o->lr;
+    if (o->lr <= 0) return kh_fail(err, KH_E_ARG, "--lr %g: more than 0", o->lr);
+    if (!isnan(o->lr)) s->lr = o->lr;
     if (o->norm) s->norm = strcmp(o->norm, "model") == 0 ? KH_NORM_MODEL : KH_NORM_IMAGENET;
     if (o->schedule)
         s->schedule =

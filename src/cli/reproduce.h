@@ -92,6 +92,7 @@ typedef struct kh_reproduce {
     char run[KH_REPRODUCE_PATH], database[KH_REPRODUCE_PATH]; /* the atlas and its tables */
     char ablation_folder[KH_REPRODUCE_PATH], ablation[KH_REPRODUCE_PATH]; /* tables; "" without */
     bool has_dissection, is_imagenet, is_run_reused;
+    bool is_misused; /* --relatives names what is no class */
     size_t labelled; /* images with a true class */
     kh_ranking ranking;
     double *class_score; /* [classes] mean alignment over all value vectors */

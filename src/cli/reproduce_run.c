@@ -74,7 +74,9 @@ static kh_status find_relatives(kh_reproduce *r, kh_error *err) {
                      has_wnid(r->classes, FIRST_DOG, "n02085620") &&
                      has_wnid(r->classes, LAST_DOG, "n02113978");
     if (r->settings->relatives) {
-        KH_TRY(named_relatives(r, r->settings->relatives, err));
+        const kh_status status = named_relatives(r, r->settings->relatives, err);
+        r->is_misused = status != KH_OK && status != KH_E_MEMORY;
+        if (status) return status;
     } else if (r->is_imagenet) {
         for (size_t c = FIRST_DOG; c <= LAST_DOG; c++)
             r->is_relative[c] = true;

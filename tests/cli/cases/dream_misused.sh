@@ -17,6 +17,8 @@ try --out d --neuron b1n1,1:1
 try --out d --neuron b1n1 --set paint=oil
 try --out d --neuron b1n1 --set oil=1,tv=1
 try --out d --neuron b1n1 --set tv=-1
+try --out d --neuron b1n1 --lr -1
+try --out d --neuron b1n1 --lr=0
 try --out d --neuron b1n1 --set views=1.5
 try --out d --neuron b1n1 --set tie-phases=yes
 try --out d --neuron b1n1 --baselines

@@ -11,6 +11,8 @@ head -n 3 list > few
 keyhole export run random:test_vit @few --out y -q; echo "status $?"
 keyhole export run random:test_vit @list --neurons b1n3,b9n0 --out y -q; echo "status $?"
 keyhole export run random:test_vit @list --units 4:4 --out y -q; echo "status $?"
+keyhole export run random:test_vit @list --units 5:3 --out y -q; echo "status $?"
+keyhole export run random:test_vit @list --format foo --out y -q; echo "status $?"
 keyhole export run random:test_vit @list --of channels --out y -q; echo "status $?"
 keyhole export run random:test_vit @list -q; echo "status $?"
 ls

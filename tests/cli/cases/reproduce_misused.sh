@@ -13,4 +13,5 @@ try random:test_vit "$pictures" --atlas nowhere
 try random:test_vit "$pictures" --ablate nowhere
 try random:test_vit "$pictures" --relatives none-of-them
 try random:test_vit "$pictures" --truth nowhere
+try random:test_vit "$pictures" --golden-image nowhere.jpg
 ls
