@@ -115,8 +115,9 @@ KH_API kh_status kh_atlas_plan(kh_ctx *ctx, const kh_model *model, const kh_sour
  * the run in its folder dissect/, if there is one. */
 KH_API kh_status kh_atlas_digest(const char *run, char out[65], kh_error *err);
 
-/* What a run directory has and lacks. KH_E_NOT_FOUND: nothing of a run. Of a complete run whose
- * states are gone, covered and broken are 0. */
+/* What a run directory has and lacks. KH_E_NOT_FOUND: nothing of a run, or a file that the
+ * manifest lists is missing; KH_E_FORMAT: results of another analysis. A complete run covers all
+ * its images. */
 typedef struct kh_atlas_status {
     bool is_complete;
     size_t images, covered, broken, shards;

@@ -402,6 +402,44 @@ static kh_status look_at_states(const char *directory, kh_atlas_status *out, kh_
     return status;
 }
 
+/* A manifest makes a run complete when it is that of an atlas and the files it lists are there. */
+static kh_status look_at_manifest(const char *directory, const char *path, kh_atlas_status *out,
+                                  kh_error *err) {
+    const kh_json_limits limits = {.max_depth = 16, .max_values = 1000000};
+    char file[KH_ATLAS_PATH], shown[2][KH_SHOWN_BYTES];
+    unsigned char *bytes = NULL;
+    size_t count = 0, i;
+    json_t *root = NULL, *one;
+    (void)kh_shown(directory, strlen(directory), shown[0], sizeof shown[0]);
+    KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
+    kh_status status =
+        kh_json_parse_object((const char *)bytes, count, limits, "manifest.json", &root, err);
+    kh_free(bytes);
+    KH_TRY(status);
+    const char *found = json_string_value(json_object_get(root, "analysis"));
+    const json_t *files = json_object_get(root, "files");
+    if (!found || strcmp(found, "atlas") != 0)
+        status = kh_fail(
+            err, KH_E_FORMAT, "'%s' holds no run of an atlas but results of '%s'", shown[0],
+            kh_shown(found ? found : "", found ? strlen(found) : 0, shown[1], sizeof shown[1]));
+    else if (json_array_size(files) == 0)
+        status = kh_fail(err, KH_E_FORMAT, "'%s': its manifest.json lists no files", shown[0]);
+    json_array_foreach(files, i, one) {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        if (status || !name) continue;
+        status = kh_atlas_path(file, err, directory, "%s", name);
+        if (!status && !kh_file_exists(file))
+            status = kh_fail(err, KH_E_NOT_FOUND, "'%s' is not complete: '%s' is missing", shown[0],
+                             kh_shown(name, strlen(name), shown[1], sizeof shown[1]));
+    }
+    const json_t *images = json_object_get(root, "images");
+    (void)kh_json_size(json_object_get(images, "count"), &out->images);
+    (void)kh_json_size(json_object_get(images, "broken"), &out->broken);
+    out->covered = out->images;
+    json_decref(root);
+    return status;
+}
+
 kh_status kh_atlas_look(const char *directory, kh_atlas_status *out, kh_error *err) {
     char path[KH_ATLAS_PATH], shown[KH_SHOWN_BYTES];
     json_t *fingerprint = NULL;
@@ -412,7 +450,8 @@ kh_status kh_atlas_look(const char *directory, kh_atlas_status *out, kh_error *e
     if (!begun) out->images = images_of(fingerprint);
     json_decref(fingerprint);
     KH_TRY(look_at_states(directory, out, err));
-    if (begun == KH_E_NOT_FOUND && !out->is_complete && out->shards == 0)
+    if (out->is_complete) return look_at_manifest(directory, path, out, err);
+    if (begun == KH_E_NOT_FOUND && out->shards == 0)
         return kh_fail(err, KH_E_NOT_FOUND, "'%s' holds no run",
                        kh_shown(directory, strlen(directory), shown, sizeof shown));
     return KH_OK;

@@ -347,6 +347,9 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_require_classes(session.model, err);
     if (!status) status = prepare(s, session.model, &q, err);
     const bool is_misused = status == KH_E_ARG; /* --blocks */
+    if (!status && s->weights)
+        status = kh_outdir_check_origin(s->weights, "--weights", "atlas",
+                                        kh_model_get_info(session.model), NULL, err);
     if (!status && s->classes)
         status =
             kh_class_list(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);

@@ -181,6 +181,9 @@ static kh_status reproduce(kh_reproduce *r, const settings *s, size_t count, cha
     KH_TRY(kh_outdir_check(s->own.out, s->overwrite, err));
     KH_TRY(kh_reproduce_find_ablation(r, err));
     KH_TRY(kh_inputs_open(operands, count, &options_of_source, &r->source, err));
+    if (s->own.ablate)
+        KH_TRY(
+            kh_outdir_check_origin(s->own.ablate, "--ablate", "ablate", r->info, r->source, err));
     KH_TRY(kh_reproduce_gather(r, err));
     KH_TRY(judge(r, err));
     KH_TRY(kh_outdir_begin(s->own.out, err));

@@ -18,6 +18,8 @@ static const kh_option options[] = {
 
 static int print_digest(const char *run_directory, kh_error *err) {
     char digest[65];
+    kh_atlas_status there;
+    if (kh_atlas_look(run_directory, &there, err)) return KH_EXIT_FAILED;
     if (kh_atlas_digest(run_directory, digest, err)) return KH_EXIT_FAILED;
     puts(digest);
     return KH_EXIT_DONE;

@@ -136,3 +136,73 @@ void kh_outdir_list_figure(kh_manifest *manifest, const char *stem, const char *
         kh_store_manifest_file(manifest, name, NULL, 0, meaning);
     }
 }
+
+/* ---- results that are handed in -------------------------------------------------------------- */
+
+static const char *text_at(const json_t *root, const char *outer, const char *inner) {
+    const char *text = json_string_value(json_object_get(json_object_get(root, outer), inner));
+    return text ? text : "";
+}
+
+static kh_status differs(const char *folder, const char *what, const char *there, const char *here,
+                         kh_error *err) {
+    char shown[3][KH_SHOWN_BYTES];
+    return kh_fail(err, KH_E_ARG, "'%s' was made with another %s: there %s, here %s",
+                   kh_shown(folder, strlen(folder), shown[0], sizeof shown[0]), what,
+                   kh_shown(there, strlen(there), shown[1], sizeof shown[1]),
+                   kh_shown(here, strlen(here), shown[2], sizeof shown[2]));
+}
+
+/* Random weights have no sha256; their source and tag (with the seed) say which they are. */
+static kh_status check_model(const json_t *root, const char *folder, const kh_model_info *info,
+                             kh_error *err) {
+    char there[1024], here[1024];
+    const char *sha = text_at(root, "model", "sha256");
+    (void)snprintf(there, sizeof there, "%s%s%s", sha[0] ? sha : text_at(root, "model", "source"),
+                   sha[0] ? "" : " ", sha[0] ? "" : text_at(root, "model", "tag"));
+    (void)snprintf(here, sizeof here, "%s%s%s", info->sha256[0] ? info->sha256 : info->source,
+                   info->sha256[0] ? "" : " ", info->sha256[0] ? "" : info->tag);
+    return strcmp(there, here) == 0 ? KH_OK : differs(folder, "checkpoint", there, here, err);
+}
+
+static kh_status check_images(const json_t *root, const char *folder, const kh_source *source,
+                              kh_error *err) {
+    char here[65], texts[2][128];
+    const char *there = text_at(root, "images", "sha256");
+    size_t count = 0;
+    (void)kh_json_size(json_object_get(json_object_get(root, "images"), "count"), &count);
+    KH_TRY(kh_source_sha256(source, here, err));
+    if (count == kh_source_count(source) && strcmp(there, here) == 0) return KH_OK;
+    (void)snprintf(texts[0], sizeof texts[0], "%zu (list %.12s)", count, there);
+    (void)snprintf(texts[1], sizeof texts[1], "%zu (list %.12s)", kh_source_count(source), here);
+    return differs(folder, "set of images", texts[0], texts[1], err);
+}
+
+kh_status kh_outdir_check_origin(const char *folder, const char *option, const char *analysis,
+                                 const kh_model_info *info, const kh_source *source,
+                                 kh_error *err) {
+    const kh_json_limits limits = {.max_depth = 16, .max_values = 1000000};
+    char path[4096], shown[KH_SHOWN_BYTES];
+    unsigned char *bytes = NULL;
+    size_t count = 0;
+    json_t *root = NULL;
+    (void)kh_shown(folder, strlen(folder), shown, sizeof shown);
+    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "manifest.json"));
+    if (!kh_file_exists(path))
+        return kh_fail(err, KH_E_NOT_FOUND,
+                       "%s '%s': no results of keyhole %s (it has no manifest.json)", option, shown,
+                       analysis);
+    KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
+    kh_status status =
+        kh_json_parse_object((const char *)bytes, count, limits, "manifest.json", &root, err);
+    kh_free(bytes);
+    KH_TRY(status);
+    const char *found = json_string_value(json_object_get(root, "analysis"));
+    if (!found || strcmp(found, analysis) != 0)
+        status = kh_fail(err, KH_E_ARG, "%s '%s': its manifest.json is not that of keyhole %s",
+                         option, shown, analysis);
+    if (!status) status = check_model(root, folder, info, err);
+    if (!status && source) status = check_images(root, folder, source, err);
+    json_decref(root);
+    return status;
+}

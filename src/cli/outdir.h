@@ -15,6 +15,11 @@ kh_status kh_outdir_check(const char *path, bool overwrite, kh_error *err);
  * run's numbers. */
 kh_status kh_outdir_begin(const char *path, kh_error *err);
 
+/* Of results that are handed in (`option` names them in messages): they are those of `analysis`
+ * ("atlas"), of this model and, with a source, of its images; else refused with what differs. */
+kh_status kh_outdir_check_origin(const char *folder, const char *option, const char *analysis,
+                                 const kh_model_info *info, const kh_source *source, kh_error *err);
+
 /* path/name formatted into a buffer of the caller; KH_E_LIMIT when too long. */
 kh_status kh_outdir_path(const char *folder, char *out, size_t out_bytes, kh_error *err,
                          const char *format, ...) KH_PRINTF(5, 6);

@@ -23,3 +23,11 @@ printf '0-9 first\n5 again\n' >twice.txt
 keyhole share $model -q --superclasses twice.txt; echo $?
 printf 'alone\n' >alone.txt
 keyhole share $model -q --superclasses alone.txt; echo $?
+# coefficients of other weights are refused, also where they have the same shape; a complete run covers its images
+keyhole atlas $model "$DATA/golden/images/rgb_444.jpg" --out run -q --no-figures >/dev/null
+keyhole pairs $model -q --blocks 0 --weights run >/dev/null; echo $?
+keyhole pairs $model@2 -q --blocks 0 --weights run; echo $?
+keyhole status run --json | tr -d ' \n'; echo
+keyhole status pairs1; echo $?
+rm run/arrays/class_mean.npy
+keyhole status run; echo $?

@@ -10,3 +10,9 @@ keyhole reproduce "$model" "$DATA/atlas/pictures" --atlas run --draws 2 --out ot
 echo "exit $?"
 keyhole reproduce random:test_vit flat --atlas run --draws 2 --out other -q
 echo "exit $?"
+# and so are results of keyhole ablate
+keyhole ablate "$model" "$DATA/atlas/pictures/class_8" --per-class 1 --resamples 5 --sets 2 --keys 1 --designs causal --out ablated -q >/dev/null
+keyhole reproduce "$model" "$DATA/atlas/pictures" --ablate ablated --draws 2 --out other -q
+echo "exit $?"
+keyhole reproduce random:test_vit "$DATA/atlas/pictures/class_8" --ablate ablated --draws 2 --out other -q
+echo "exit $?"
