@@ -33,7 +33,7 @@ static void threads_and_batches_change_nothing(void **state) {
     static const size_t batches[] = {1, 7, 32};
     for (size_t threads = 1; threads < 4; threads++)
         for (size_t i = 0; i < 3; i++) {
-            if (ATLAS_IS_SANITIZED && i + 1 != threads) continue;
+            if (ATLAS_IS_SANITIZED && (i != 1 || threads != 2)) continue;
             atlas_world w;
             char digest[65];
             atlas_world_open(&w, MODEL, set_folder, threads);
@@ -48,7 +48,8 @@ static void threads_and_batches_change_nothing(void **state) {
 
 static void shards_in_any_order_change_nothing(void **state) {
     (void)state;
-    for (size_t shards = 1; shards < (ATLAS_IS_SANITIZED ? 4 : 5); shards++) {
+    for (size_t shards = ATLAS_IS_SANITIZED ? 2 : 1; shards < (ATLAS_IS_SANITIZED ? 3 : 5);
+         shards++) {
         atlas_world w;
         char digest[65], out[4096];
         kh_error err = {0};
@@ -286,6 +287,7 @@ static double bytes_of(const char *folder, const char *name) {
 
 static void disk_and_state_are_as_estimated(void **state) {
     (void)state;
+    if (ATLAS_IS_SANITIZED) skip(); /* sizes are the same in every build */
     static const char *const files[] = {"run.sqlite",
                                         "arrays/thresholds.npy",
                                         "arrays/thresholds_99.npy",

@@ -9,12 +9,4 @@ for file in flat/*.png; do
 done > wrong.csv
 keyhole atlas "$model" flat --label-file wrong.csv --lenses accuracy --no-figures --out wrong 2>&1 |
     sed -n 's/.*warning: \(labels look permuted: for 25 of 25 labels\).*/\1/p'
-keyhole atlas "$model" world/images/scenes --lenses accuracy --no-figures --out right 2>&1 | grep -c permuted
-# a truth for every pixel, in a second pass; one digest over both
-keyhole diorama -n 25 --seed 3 --out small -q >/dev/null
-keyhole atlas "$model" small/images/scenes --truth small --out run -q --no-figures | sed 's/ (.*images.s)//; s/digest .*/digest/'
-before=$(keyhole status run --digest)
-rm -r run/dissect
-[ "$(keyhole status run --digest)" != "$before" ] && echo "the digest knows the dissection"
-keyhole atlas "$model" small/images/scenes --truth small --out run -q --no-figures --batch 3 --threads 1 >/dev/null
-[ "$(keyhole status run --digest)" = "$before" ] && echo "and finds it again"
+keyhole atlas "$model" world/images/scenes --lenses accuracy --no-figures --out right 2>&1 | grep -c permuted || :
