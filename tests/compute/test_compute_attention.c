@@ -152,6 +152,16 @@ static void attention_backward_is_the_derivative(void **state) {
         if (!ctx) continue;
         guarded got = run_backward(ctx, &s, qkv, dz);
         kh_assert_close(got.data, want, count, 1e-5, 2e-6);
+        /* a softmax's gradient sums to 0 over a row, so that of the keys does over the tokens */
+        for (size_t c = 0; c < 2 * 12; c++) {
+            double sum = 0, size = 0;
+            for (size_t t = 0; t < 9; t++) {
+                const double d = (double)got.data[((c / 12) * 9 + t) * 36 + 12 + c % 12];
+                sum += d;
+                size += fabs(d);
+            }
+            assert_true(size > 0 && fabs(sum) <= 1e-5 * size);
+        }
         guarded_end(&got);
         kh_ctx_free(ctx);
     }

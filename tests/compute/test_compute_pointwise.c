@@ -174,6 +174,14 @@ static void layernorm_backward_is_the_derivative(void **state) {
         guarded dx = guarded_make(ROWS * DIM);
         kh_ctx_backend(ctx)->layernorm_backward(ctx, &norm, ROWS, x, dy, add, dx.data);
         kh_assert_close(dx.data, want, ROWS * DIM, 1e-5, 1e-6);
+        for (size_t r = 0; r < ROWS; r++) { /* a constant added to a row changes nothing */
+            double sum = 0, size = 0;
+            for (size_t j = r * DIM; j < (r + 1) * DIM; j++) {
+                sum += (double)dx.data[j] - (double)add[j];
+                size += fabs((double)dx.data[j]) + fabs((double)add[j]);
+            }
+            assert_true(size > 0 && fabs(sum) <= 1e-6 * size);
+        }
         /* in place of add */
         memcpy(dx.data, add, ROWS * DIM * sizeof *add);
         kh_ctx_backend(ctx)->layernorm_backward(ctx, &norm, ROWS, x, dy, dx.data, dx.data);
