@@ -405,17 +405,12 @@ static kh_status look_at_states(const char *directory, kh_atlas_status *out, kh_
 /* A manifest makes a run complete when it is that of an atlas and the files it lists are there. */
 static kh_status look_at_manifest(const char *directory, const char *path, kh_atlas_status *out,
                                   kh_error *err) {
-    const kh_json_limits limits = {.max_depth = 16, .max_values = 1000000};
     char file[KH_ATLAS_PATH], shown[2][KH_SHOWN_BYTES];
-    unsigned char *bytes = NULL;
-    size_t count = 0, i;
+    size_t i;
     json_t *root = NULL, *one;
     (void)kh_shown(directory, strlen(directory), shown[0], sizeof shown[0]);
-    KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
-    kh_status status =
-        kh_json_parse_object((const char *)bytes, count, limits, "manifest.json", &root, err);
-    kh_free(bytes);
-    KH_TRY(status);
+    KH_TRY(kh_json_read_own(path, "manifest.json", &root, err));
+    kh_status status = KH_OK;
     const char *found = json_string_value(json_object_get(root, "analysis"));
     const json_t *files = json_object_get(root, "files");
     if (!found || strcmp(found, "atlas") != 0)

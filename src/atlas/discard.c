@@ -48,15 +48,9 @@ static kh_status remove_listed(const char *directory, const json_t *manifest, kh
 
 static json_t *read_manifest(const char *directory) {
     char path[KH_ATLAS_PATH];
-    unsigned char *bytes = NULL;
-    size_t count = 0;
     json_t *root = NULL;
-    const kh_json_limits limits = {16, 1000000};
-    if (kh_atlas_path(path, NULL, directory, "manifest.json") ||
-        kh_file_read(path, 64u << 20, &bytes, &count, NULL))
-        return NULL;
-    (void)kh_json_parse_object((const char *)bytes, count, limits, "manifest.json", &root, NULL);
-    kh_free(bytes);
+    if (!kh_atlas_path(path, NULL, directory, "manifest.json"))
+        (void)kh_json_read_own(path, "manifest.json", &root, NULL);
     return root;
 }
 

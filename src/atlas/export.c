@@ -29,15 +29,8 @@ static json_t *input_facts(const json_t *fingerprint) {
 
 static kh_status read_json(const char *run, const char *name, json_t **out, kh_error *err) {
     char path[KH_ATLAS_PATH];
-    unsigned char *bytes = NULL;
-    size_t count = 0;
-    const kh_json_limits limits = {16, 1000000};
     KH_TRY(kh_atlas_path(path, err, run, "%s", name));
-    KH_TRY(kh_file_read(path, 1 << 26, &bytes, &count, err));
-    const kh_status status =
-        kh_json_parse_object((const char *)bytes, count, limits, name, out, err);
-    kh_free(bytes);
-    return status;
+    return kh_json_read_own(path, name, out, err);
 }
 
 static kh_status check_set(const kh_export *e, kh_error *err) {

@@ -2,6 +2,7 @@
 #include "base/json.h"
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/text.h"
 
 #include <pthread.h>
@@ -93,6 +94,17 @@ kh_status kh_json_parse_object(const char *bytes, size_t count, kh_json_limits l
     json_decref(*out);
     *out = NULL;
     return kh_fail(err, KH_E_FORMAT, "%s: the JSON text is not an object", what);
+}
+
+kh_status kh_json_read_own(const char *path, const char *what, json_t **out, kh_error *err) {
+    const kh_json_limits limits = {.max_depth = 16, .max_values = 1000000};
+    unsigned char *bytes = NULL;
+    size_t count = 0;
+    KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
+    const kh_status status =
+        kh_json_parse_object((const char *)bytes, count, limits, what, out, err);
+    kh_free(bytes);
+    return status;
 }
 
 bool kh_json_size(const json_t *value, size_t *out) {

@@ -1,6 +1,7 @@
 /* The tables and arrays of `align`. Columns are documented in docs/files.md. */
 #include "cli/align.h"
 #include "cli/outdir.h"
+#include "cli/share.h"
 
 #include <math.h>
 
@@ -99,36 +100,6 @@ static kh_status write_curve(const kh_align_result *r, const char *folder, kh_er
     return kh_store_csv_close(csv, err);
 }
 
-static kh_status write_shared(const kh_align_result *r, const char *folder, kh_error *err) {
-    static const char *const columns[] = {"block", "neuron", "n_classes", "classes", "mean_score"};
-    char path[4096];
-    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "shared.csv"));
-    kh_csv *csv = NULL;
-    KH_TRY(kh_store_csv_open(path, columns, sizeof columns / sizeof *columns, &csv, err));
-    kh_text list = {0};
-    for (size_t u = 0; u < r->shared.unit_count; u++) {
-        const kh_shared_unit *unit = &r->shared.units[u];
-        list.length = 0;
-        for (size_t l = 0; l < unit->n_classes; l++) {
-            const kh_shared_link *link = &r->shared.links[unit->first_link + l];
-            kh_text_addf(&list, "%s%u:%u", l ? ";" : "", link->class_index, link->rank);
-        }
-        kh_store_csv_size(csv, unit->block);
-        kh_store_csv_size(csv, unit->index);
-        kh_store_csv_size(csv, unit->n_classes);
-        kh_store_csv_text(csv, list.data);
-        kh_store_csv_f64(csv, unit->mean_score);
-        kh_store_csv_end(csv);
-    }
-    const bool failed = list.failed;
-    kh_text_clear(&list);
-    if (failed) {
-        kh_store_csv_abort(csv);
-        return kh_fail(err, KH_E_MEMORY, "no memory for shared.csv");
-    }
-    return kh_store_csv_close(csv, err);
-}
-
 static kh_status write_class_shared(const kh_align_result *r, const char *folder, kh_error *err) {
     static const char *const columns[] = {"class", "block",   "neuron", "share_count",
                                           "score", "null_lo", "null_hi"};
@@ -200,7 +171,7 @@ kh_status kh_align_write_files(const kh_align_result *r, const kh_model *model, 
     KH_TRY(write_stats(r, folder, err));
     KH_TRY(write_fig3(r, folder, err));
     KH_TRY(write_curve(r, folder, err));
-    KH_TRY(write_shared(r, folder, err));
+    KH_TRY(kh_share_write_units(&r->shared, folder, err));
     KH_TRY(write_class_shared(r, folder, err));
     KH_TRY(write_arrays(r, folder, err));
     char path[4096];

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/sorted.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -60,11 +61,6 @@ typedef struct gains {
     double gain[3], over_top2; /* quartiles of score - best single; mean of score - top2 */
 } gains;
 
-static int ascending(const void *left, const void *right) {
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 static kh_status sum_up(const search *q, size_t block, gains *out, kh_error *err) {
     double *gain = kh_calloc(q->classes, sizeof *gain);
     if (!gain) return kh_fail(err, KH_E_MEMORY, "no memory for the gains of a block");
@@ -79,17 +75,13 @@ static kh_status sum_up(const search *q, size_t block, gains *out, kh_error *err
         out->is_top2 += !(p->score > p->top2);
     }
     const double n = (double)out->classes;
-    qsort(gain, out->classes, sizeof *gain, ascending);
+    qsort(gain, out->classes, sizeof *gain, kh_compare_doubles);
     out->single /= n;
     out->score /= n;
     out->over_top2 /= n;
-    for (size_t i = 0; i < 3; i++) {
-        const double at = (n - 1) * 0.25 * (double)(i + 1);
-        const size_t low = out->classes ? (size_t)at : 0;
-        const size_t high = low + 1 < out->classes ? low + 1 : low;
-        out->gain[i] =
-            out->classes ? gain[low] + (at - (double)low) * (gain[high] - gain[low]) : (double)NAN;
-    }
+    for (size_t i = 0; i < 3; i++)
+        out->gain[i] = out->classes ? kh_sorted_quantile(gain, out->classes, 0.25 * (double)(i + 1))
+                                    : (double)NAN;
     kh_free(gain);
     return KH_OK;
 }

@@ -5,6 +5,7 @@
 #include "cli/outdir.h"
 
 #include "base/alloc.h"
+#include "base/sorted.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -278,15 +279,10 @@ static kh_status draw_ranking(const study *s, const subject **order, size_t coun
     return status;
 }
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* NaN without any. */
 static double median(double *values, size_t count) {
     if (count == 0) return (double)NAN;
-    qsort(values, count, sizeof *values, by_value);
+    qsort(values, count, sizeof *values, kh_compare_doubles);
     return 0.5 * (values[(count - 1) / 2] + values[count / 2]);
 }
 

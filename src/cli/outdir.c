@@ -75,15 +75,9 @@ kh_status kh_outdir_check(const char *path, bool overwrite, kh_error *err) {
 /* Removes what the manifest of an earlier run lists, so that no picture of that run stays among
  * those of this one. A manifest that cannot be read lists nothing. */
 static void remove_listed(const char *folder, const char *manifest) {
-    const kh_json_limits limits = {.max_depth = 16, .max_values = 1000000};
-    unsigned char *bytes = NULL;
-    size_t count = 0, i;
+    size_t i;
     json_t *root = NULL, *file;
-    if (kh_file_read(manifest, 64u << 20, &bytes, &count, NULL)) return;
-    const kh_status status =
-        kh_json_parse_object((const char *)bytes, count, limits, "manifest.json", &root, NULL);
-    kh_free(bytes);
-    if (status) return;
+    if (kh_json_read_own(manifest, "manifest.json", &root, NULL)) return;
     json_array_foreach(json_object_get(root, "files"), i, file) {
         const char *name = json_string_value(json_object_get(file, "name"));
         char path[4096];
@@ -181,10 +175,7 @@ static kh_status check_images(const json_t *root, const char *folder, const kh_s
 kh_status kh_outdir_check_origin(const char *folder, const char *option, const char *analysis,
                                  const kh_model_info *info, const kh_source *source,
                                  kh_error *err) {
-    const kh_json_limits limits = {.max_depth = 16, .max_values = 1000000};
     char path[4096], shown[KH_SHOWN_BYTES];
-    unsigned char *bytes = NULL;
-    size_t count = 0;
     json_t *root = NULL;
     (void)kh_shown(folder, strlen(folder), shown, sizeof shown);
     KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "manifest.json"));
@@ -192,11 +183,8 @@ kh_status kh_outdir_check_origin(const char *folder, const char *option, const c
         return kh_fail(err, KH_E_NOT_FOUND,
                        "%s '%s': no results of keyhole %s (it has no manifest.json)", option, shown,
                        analysis);
-    KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
-    kh_status status =
-        kh_json_parse_object((const char *)bytes, count, limits, "manifest.json", &root, err);
-    kh_free(bytes);
-    KH_TRY(status);
+    KH_TRY(kh_json_read_own(path, "manifest.json", &root, err));
+    kh_status status = KH_OK;
     const char *found = json_string_value(json_object_get(root, "analysis"));
     if (!found || strcmp(found, analysis) != 0)
         status = kh_fail(err, KH_E_ARG, "%s '%s': its manifest.json is not that of keyhole %s",

@@ -82,17 +82,26 @@ static kh_status draw_fig3(kh_reproduce *r, kh_error *err) {
 
 /* ---- figures of the atlas -------------------------------------------------------------------- */
 
-static kh_status embed(kh_reproduce *r, const char *folder, const char *stem, const char *id,
-                       const char *alternative, const char *caption, kh_error *err) {
+kh_status kh_reproduce_embed(kh_reproduce *r, const char *folder, const char *stem, const char *id,
+                             const char *alternative, const char *caption, kh_error *err) {
     char path[KH_REPRODUCE_PATH];
     unsigned char *bytes = NULL;
     size_t count = 0;
     KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "%s.png", stem));
-    if (!kh_file_exists(path)) return KH_OK;
     KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
     kh_html_figure(&r->figures, id, bytes, count, WIDE, alternative, caption);
     kh_free(bytes);
     return KH_OK;
+}
+
+/* Figures of a run that may not have all of them. */
+static kh_status embed_if_there(kh_reproduce *r, const char *folder, const char *stem,
+                                const char *id, const char *alternative, const char *caption,
+                                kh_error *err) {
+    char path[KH_REPRODUCE_PATH];
+    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "%s.png", stem));
+    if (!kh_file_exists(path)) return KH_OK;
+    return kh_reproduce_embed(r, folder, stem, id, alternative, caption, err);
 }
 
 static kh_status show_pages(kh_reproduce *r, const char *folder, kh_error *err) {
@@ -115,8 +124,8 @@ static kh_status show_pages(kh_reproduce *r, const char *folder, kh_error *err) 
          "Beyond the report: Network Dissection, which it could not run."},
     };
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
-        KH_TRY(embed(r, folder, pages[i].stem, pages[i].id, pages[i].alternative, pages[i].caption,
-                     err));
+        KH_TRY(embed_if_there(r, folder, pages[i].stem, pages[i].id, pages[i].alternative,
+                              pages[i].caption, err));
     return KH_OK;
 }
 
@@ -207,11 +216,12 @@ kh_status kh_reproduce_draw(kh_reproduce *r, kh_error *err) {
     KH_TRY(show_atlas(r, folder, err));
     KH_TRY(kh_reproduce_draw_heatmaps(r, err));
     if (r->ablation_folder[0])
-        KH_TRY(embed(r, r->ablation_folder, "ablate_damage", "damage",
-                     "Line charts: damage against the number of neurons taken away",
-                     "Beyond the report: what the model loses when a class's best aligned neurons "
-                     "are taken away, beside matched random ones. C14, C17.",
-                     err));
+        KH_TRY(embed_if_there(
+            r, r->ablation_folder, "ablate_damage", "damage",
+            "Line charts: damage against the number of neurons taken away",
+            "Beyond the report: what the model loses when a class's best aligned neurons "
+            "are taken away, beside matched random ones. C14, C17.",
+            err));
     add_dreams(r);
     return KH_OK;
 }

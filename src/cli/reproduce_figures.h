@@ -6,6 +6,9 @@
 
 /* Notes a picture without its ending, for the manifest. */
 void kh_reproduce_list(kh_reproduce *r, const char *file);
+/* folder/stem.png among the page's figures. */
+kh_status kh_reproduce_embed(kh_reproduce *r, const char *folder, const char *stem, const char *id,
+                             const char *alternative, const char *caption, kh_error *err);
 /* Writes figures/<stem>.png and .svg, puts the picture into the page, frees figure. */
 kh_status kh_reproduce_show(kh_reproduce *r, kh_figure *figure, const char *stem,
                             const char *alternative, const char *caption, kh_error *err);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROWS = 4, RANKS = 5, WIDTH = 860 };
+enum { ROWS = 4, RANKS = 5 };
 
 typedef struct picture_set {
     size_t place[ROWS], count; /* in r->maps */
@@ -144,21 +144,6 @@ static kh_status look_at(kh_reproduce *r, const picture_set *set, bool with_bloc
     return status;
 }
 
-static kh_status embed(kh_reproduce *r, const char *folder, const char *stem, const char *id,
-                       const char *alternative, const char *caption, kh_error *err) {
-    char path[KH_REPRODUCE_PATH];
-    unsigned char *bytes = NULL;
-    size_t count = 0;
-    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "%s.png", stem));
-    KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
-    char file[64];
-    (void)snprintf(file, sizeof file, "figures/%s/%.40s", id, stem);
-    kh_reproduce_list(r, file);
-    kh_html_figure(&r->figures, id, bytes, count, WIDTH, alternative, caption);
-    kh_free(bytes);
-    return KH_OK;
-}
-
 static kh_status draw(kh_reproduce *r, const picture_set *set, bool with_blocks, const char *id,
                       const char *alternative, const char *caption, kh_error *err) {
     char folder[KH_REPRODUCE_PATH], stem[KH_LOOK_STEM_BYTES] = "look";
@@ -168,7 +153,10 @@ static kh_status draw(kh_reproduce *r, const picture_set *set, bool with_blocks,
     char look[64];
     (void)snprintf(look, sizeof look, "figures/%s/look", id);
     if (with_blocks) kh_reproduce_list(r, look);
-    return embed(r, folder, stem, id, alternative, caption, err);
+    char file[64];
+    (void)snprintf(file, sizeof file, "figures/%s/%.40s", id, stem);
+    kh_reproduce_list(r, file);
+    return kh_reproduce_embed(r, folder, stem, id, alternative, caption, err);
 }
 
 kh_status kh_reproduce_draw_blocks(kh_reproduce *r, kh_error *err) {

@@ -100,21 +100,16 @@ static kh_status find_relatives(kh_reproduce *r, kh_error *err) {
  * for again: a run of other images or weights is then refused with what differs. */
 static kh_status settings_of_run(const char *run, kh_atlas_options *o, char *lenses, size_t room,
                                  kh_error *err) {
-    const kh_json_limits limits = {.max_depth = 16, .max_values = 1000000};
     char path[KH_REPRODUCE_PATH], shown[KH_SHOWN_BYTES];
-    unsigned char *bytes = NULL;
-    size_t count = 0, used = 0, i;
+    size_t used = 0, i;
     json_t *root = NULL, *name;
     KH_TRY(kh_outdir_path(run, path, sizeof path, err, "manifest.json"));
     if (!kh_file_exists(path))
         return kh_fail(err, KH_E_NOT_FOUND,
                        "--atlas '%s': no complete run of keyhole atlas (it has no manifest.json)",
                        kh_shown(run, strlen(run), shown, sizeof shown));
-    KH_TRY(kh_file_read(path, 64u << 20, &bytes, &count, err));
-    kh_status status =
-        kh_json_parse_object((const char *)bytes, count, limits, "manifest.json", &root, err);
-    kh_free(bytes);
-    if (status) return status;
+    KH_TRY(kh_json_read_own(path, "manifest.json", &root, err));
+    kh_status status = KH_OK;
     const json_t *settings = json_object_get(root, "settings");
     const double quantile = json_number_value(json_object_get(settings, "quantile"));
     size_t seed = 0;

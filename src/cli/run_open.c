@@ -65,15 +65,8 @@ static const char *text_at(const json_t *root, const char *outer, const char *in
 }
 
 static kh_status read_receipt(kh_run *run, const char *manifest, kh_error *err) {
-    const kh_json_limits limits = {.max_depth = 16, .max_values = 1000000};
-    unsigned char *bytes = NULL;
-    size_t count = 0;
     json_t *root = NULL;
-    KH_TRY(kh_file_read(manifest, 64u << 20, &bytes, &count, err));
-    const kh_status status =
-        kh_json_parse_object((const char *)bytes, count, limits, "manifest.json", &root, err);
-    kh_free(bytes);
-    KH_TRY(status);
+    KH_TRY(kh_json_read_own(manifest, "manifest.json", &root, err));
     const char *tag = text_at(root, "model", "tag");
     const char *sha = text_at(root, "model", "sha256");
     (void)snprintf(run->receipt, sizeof run->receipt,

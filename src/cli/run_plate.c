@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/sorted.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -72,19 +73,6 @@ double *kh_plate_blocks(kh_plate *p, bool in_truth, const char *sql, size_t coun
     return out;
 }
 
-static int ascending(const void *left, const void *right) {
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-/* numpy's default: linear interpolation at q (n - 1) */
-static double quantile(const double *sorted, size_t count, double q) {
-    if (count == 0) return (double)NAN;
-    const double at = q * (double)(count - 1);
-    const size_t low = (size_t)at, high = low + 1 < count ? low + 1 : low;
-    return sorted[low] + (at - (double)low) * (sorted[high] - sorted[low]);
-}
-
 double *kh_plate_quartiles(kh_plate *p, bool in_truth, const char *sql) {
     const kh_answer *a = kh_plate_ask(p, in_truth, sql);
     const size_t blocks = p->run->blocks, rows = a ? kh_answer_rows(a) : 0;
@@ -95,9 +83,10 @@ double *kh_plate_quartiles(kh_plate *p, bool in_truth, const char *sql) {
         for (size_t r = 0; r < rows; r++)
             if (block_of(p, a, r, &b) && b == block && isfinite(kh_answer_number(a, r, 1)))
                 values[count++] = kh_answer_number(a, r, 1);
-        qsort(values, count, sizeof *values, ascending);
+        qsort(values, count, sizeof *values, kh_compare_doubles);
         for (size_t i = 0; i < 3; i++)
-            out[i * blocks + block] = quantile(values, count, 0.25 * (double)(i + 1));
+            out[i * blocks + block] =
+                count ? kh_sorted_quantile(values, count, 0.25 * (double)(i + 1)) : (double)NAN;
     }
     return out;
 }

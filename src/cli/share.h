@@ -40,6 +40,8 @@ typedef struct kh_share_group {
 kh_status kh_share_look_at_group(const kh_share_result *r, size_t method, size_t group,
                                  kh_share_group *out, kh_error *err);
 
+/* shared.csv of `share` and `align`. */
+kh_status kh_share_write_units(const kh_shared *shared, const char *folder, kh_error *err);
 kh_status kh_share_write_files(const kh_share_result *r, const kh_model *model, const char *folder,
                                kh_error *err);
 kh_status kh_share_write_figures(const kh_share_result *r, const kh_model *model,

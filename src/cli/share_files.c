@@ -16,16 +16,16 @@ static kh_status open_table(const char *folder, const char *name, const char *co
     return kh_store_csv_open(path, columns, count, out, err);
 }
 
-static kh_status write_shared(const kh_share_result *r, const char *folder, kh_error *err) {
+kh_status kh_share_write_units(const kh_shared *shared, const char *folder, kh_error *err) {
     static const char *const columns[] = {"block", "neuron", "n_classes", "classes", "mean_score"};
     kh_csv *csv = NULL;
     KH_TRY(open_table(folder, "shared.csv", columns, 5, &csv, err));
     kh_text list = {0};
-    for (size_t u = 0; u < r->shared.unit_count; u++) {
-        const kh_shared_unit *unit = &r->shared.units[u];
+    for (size_t u = 0; u < shared->unit_count; u++) {
+        const kh_shared_unit *unit = &shared->units[u];
         list.length = 0;
         for (size_t l = 0; l < unit->n_classes; l++) {
-            const kh_shared_link *link = &r->shared.links[unit->first_link + l];
+            const kh_shared_link *link = &shared->links[unit->first_link + l];
             kh_text_addf(&list, "%s%u:%u", l ? ";" : "", link->class_index, link->rank);
         }
         kh_store_csv_size(csv, unit->block);
@@ -187,7 +187,7 @@ kh_status kh_share_write_files(const kh_share_result *r, const kh_model *model, 
                                kh_error *err) {
     char path[4096];
     kh_manifest *manifest = NULL;
-    KH_TRY(write_shared(r, folder, err));
+    KH_TRY(kh_share_write_units(&r->shared, folder, err));
     KH_TRY(write_classes(r, kh_model_classes(model), folder, err));
     KH_TRY(write_tree(r, folder, err));
     KH_TRY(write_bases(r, folder, err));

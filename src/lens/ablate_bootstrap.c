@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "base/sorted.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -57,27 +58,15 @@ void kh_columns_fill(kh_columns *c, const float *const *rows, size_t n, uint64_t
     }
 }
 
-static int compare_doubles(const void *left, const void *right) {
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-static double sorted_quantile(const double *sorted, size_t count, double q) {
-    const double position = q * (double)(count - 1);
-    const size_t below = (size_t)position;
-    if (below + 1 >= count) return sorted[count - 1];
-    return sorted[below] + (sorted[below + 1] - sorted[below]) * (position - (double)below);
-}
-
 void kh_columns_interval(double *values, size_t resamples, double *lo, double *hi) {
     size_t kept = 0;
     for (size_t r = 0; r < resamples; r++)
         if (!isnan(values[r])) values[kept++] = values[r];
     *lo = *hi = (double)NAN;
     if (kept == 0) return;
-    qsort(values, kept, sizeof *values, compare_doubles);
-    *lo = sorted_quantile(values, kept, 0.025);
-    *hi = sorted_quantile(values, kept, 0.975);
+    qsort(values, kept, sizeof *values, kh_compare_doubles);
+    *lo = kh_sorted_quantile(values, kept, 0.025);
+    *hi = kh_sorted_quantile(values, kept, 0.975);
 }
 
 kh_ablate_mean kh_columns_get(kh_columns *c, size_t column, size_t n) {

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "base/sorted.h"
 #include "base/status.h"
 
 #include <math.h>
@@ -33,19 +34,6 @@ static double mean_of_draw(const double *values, size_t count, kh_rng *rng) {
     for (size_t i = 0; i < count; i++)
         sum += values[kh_rng_below(rng, count)];
     return sum / (double)count;
-}
-
-static int compare_doubles(const void *left, const void *right) {
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-/* Linear interpolation between sorted values. */
-static double sorted_quantile(const double *sorted, size_t count, double q) {
-    const double at = q * (double)(count - 1);
-    const size_t i = (size_t)at;
-    const double next = i + 1 < count ? sorted[i + 1] : sorted[i];
-    return sorted[i] + (at - (double)i) * (next - sorted[i]);
 }
 
 static double permutation_p(double *all, size_t a_count, size_t b_count, double found,
@@ -90,10 +78,10 @@ kh_status kh_lens_difference(const double *a, size_t a_count, const double *b, s
     kh_rng rng = kh_rng_make(seed, 1);
     for (size_t i = 0; i < RESAMPLES; i++)
         draws[i] = mean_of_draw(all, n_a, &rng) - mean_of_draw(all + n_a, n_b, &rng);
-    qsort(draws, RESAMPLES, sizeof *draws, compare_doubles);
+    qsort(draws, RESAMPLES, sizeof *draws, kh_compare_doubles);
     *out = (kh_band){mean_of(all, n_a) - mean_of(all + n_a, n_b),
-                     sorted_quantile(draws, RESAMPLES, 0.025),
-                     sorted_quantile(draws, RESAMPLES, 0.975)};
+                     kh_sorted_quantile(draws, RESAMPLES, 0.025),
+                     kh_sorted_quantile(draws, RESAMPLES, 0.975)};
     *p = permutation_p(all, n_a, n_b, out->mean, &rng);
     kh_free(all);
     return KH_OK;

@@ -4,6 +4,7 @@
 #include "lens/lens.h"
 
 #include "base/alloc.h"
+#include "base/sorted.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -111,15 +112,10 @@ KH_CLONES static void lengths_of(const float *rows, size_t count, size_t dim, do
         length[r] = length_of(rows + r * dim, dim);
 }
 
-static int compare_doubles(const void *left, const void *right) {
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 /* Lower median: one of the values. */
 static double median_of(const double *length, double *sorted, size_t count) {
     memcpy(sorted, length, count * sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, compare_doubles);
+    qsort(sorted, count, sizeof *sorted, kh_compare_doubles);
     return sorted[(count - 1) / 2];
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "base/sorted.h"
 #include "base/status.h"
 
 #include <math.h>
@@ -71,19 +72,6 @@ kh_status kh_lens_auroc(const float *values, const uint8_t *is_positive, size_t 
 
 /* ---- bootstrap ----------------------------------------------------------------------------- */
 
-static int compare_doubles(const void *left, const void *right) {
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-static double sorted_quantile(const double *sorted, size_t count, double q) {
-    const double position = q * (double)(count - 1);
-    const size_t below = (size_t)position;
-    const double fraction = position - (double)below;
-    if (below + 1 >= count) return sorted[count - 1];
-    return sorted[below] + (sorted[below + 1] - sorted[below]) * fraction;
-}
-
 kh_status kh_lens_bootstrap(const double *values, size_t count, size_t resamples, uint64_t seed,
                             kh_band *out, kh_error *err) {
     if (resamples == 0) return kh_fail(err, KH_E_ARG, "a bootstrap of no resamples");
@@ -106,9 +94,9 @@ kh_status kh_lens_bootstrap(const double *values, size_t count, size_t resamples
             total += kept[kh_rng_below(&rng, n)];
         means[r] = total / (double)n;
     }
-    qsort(means, resamples, sizeof *means, compare_doubles);
-    *out = (kh_band){sum / (double)n, sorted_quantile(means, resamples, 0.025),
-                     sorted_quantile(means, resamples, 0.975)};
+    qsort(means, resamples, sizeof *means, kh_compare_doubles);
+    *out = (kh_band){sum / (double)n, kh_sorted_quantile(means, resamples, 0.025),
+                     kh_sorted_quantile(means, resamples, 0.975)};
 
 done:
     kh_free(means);
