@@ -10,6 +10,7 @@ import os
 
 os.environ.setdefault("TIMM_FUSED_ATTN", "0")
 
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -44,11 +45,11 @@ def pictures(folder):
             Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8)).save(folder / f"class_{LABELS[c]}" / f"{i}.png")
 
 
-def open_model():
+def open_model(folder=MODEL):
     import json
-    config = json.loads((MODEL / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
     model = timm.create_model(config["architecture"], pretrained=False, **config["model_args"])
-    model.load_state_dict(load_file(MODEL / "model.safetensors"))
+    model.load_state_dict(load_file(folder / "model.safetensors"))
     model.pretrained_cfg.update(config["pretrained_cfg"])
     return model.eval()
 
@@ -78,6 +79,78 @@ def forward(model, images):
 
 def stable_top(values, k):
     return np.argsort(-values, kind="stable")[:k]
+
+
+def key_values(tops_of, raw, truth, correct, out):
+    """Tokens one of whose five most active neurons speaks for a class, by who holds whom; the class token alone, too."""
+    blocks, neurons, classes = raw.shape
+    n, tokens = len(truth), len(tops_of[0][0])
+    rng = np.random.default_rng(7)
+    has = np.zeros((blocks, 2, n, tokens, classes), bool)
+    for b in range(blocks):
+        key_sets = [set(stable_top(raw[b, :, c], 5)) for c in range(classes)]
+        own = [set(stable_top(raw[b, j], 5)) for j in range(neurons)]
+        for i in range(n):
+            for t in range(tokens):
+                top = tops_of[b][i][t]
+                has[b, 0, i, t] = [bool(key_sets[c] & set(top)) for c in range(classes)]
+                has[b, 1, i, t] = [any(c in own[j] for j in top) for c in range(classes)]
+    image = np.stack([has.mean(3)[:, 0], has.mean(3)[:, 1], has[:, 0, :, 0], has[:, 1, :, 0]], 1).astype(float)  # [blocks, 4, n, classes]
+    of_truth = image[:, :, np.arange(n), truth]  # [blocks, 4, n]
+    groups = [np.flatnonzero(truth == c) for c in LABELS]
+    out["kv_rate"] = np.stack([image[:, :, g].mean(2) for g in groups])  # [labels, blocks, 4, classes]
+    split = np.full((len(LABELS) + 1, blocks, 4, 2), np.nan)
+    p = np.full((len(LABELS) + 1, blocks, 4), np.nan)
+    for k, g in enumerate(groups + [np.arange(n)]):
+        for side, chosen in enumerate((correct[g], ~correct[g])):
+            if chosen.any():
+                split[k, :, :, side] = of_truth[:, :, g[chosen]].mean(2)
+        m = correct[g].sum()
+        if k == len(LABELS) or m in (0, len(g)):
+            continue
+        ways = list(itertools.combinations(g, m))  # every way to call as many correct
+        sums = np.stack([of_truth[:, :, list(w)].sum(2) for w in ways])
+        p[k] = (sums > of_truth[:, :, g[correct[g]]].sum(2) - 1e-9).mean(0)
+    draws = np.stack([rng.permutation(correct) for _ in range(20000)]).astype(float)
+    observed = of_truth[:, :, correct].sum(2) - 1e-9
+    p[-1] = (np.einsum("ki,bvi->kbv", draws, of_truth) > observed).mean(0)
+    for g in groups:
+        draws[:, g] = np.stack([rng.permutation(correct[g]) for _ in range(len(draws))])
+    out["kv_within"] = (np.einsum("ki,bvi->kbv", draws, of_truth) > observed).mean(0)
+    out["kv_split"], out["kv_p"] = split, p
+    out["kv_correct"] = np.array([correct[g].sum() for g in groups], float)
+
+
+def pooled(name, paths, truth, out):
+    """Direct logit attribution where the logits read the mean of the patches: normed behind it (fc_norm) or before."""
+    model = open_model(ROOT / "tests/data/golden" / name)
+    transform = create_transform(**resolve_model_data_config(model), is_training=False)
+    seen = forward(model, torch.stack([transform(Image.open(p).convert("RGB")) for p in paths]))
+    state = {k: v.double().numpy() for k, v in model.state_dict().items()}
+    blocks, prefix = len(model.blocks), model.num_prefix_tokens
+    is_behind = "fc_norm.weight" in state
+    norm = "fc_norm" if is_behind else "norm"
+    E, gamma = state["head.weight"], state[f"{norm}.weight"]
+    eps = getattr(model, norm).eps
+    last = seen[f"resid{blocks - 1}"][:, prefix:]
+    sigma = np.sqrt((last.mean(1, keepdims=True) if is_behind else last).var(2) + eps)
+    weight = np.broadcast_to(1 / (sigma * last.shape[1]), last.shape[:2])
+    scale = lambda b, k: state.get(f"blocks.{b}.ls{k}.gamma", 1.0)
+
+    def direct(x):
+        return np.einsum("nt,ntd,nd->n", weight, x[:, prefix:] - x[:, prefix:].mean(2, keepdims=True), gamma * E[truth])
+
+    parts = [direct(seen["embed"])]
+    given = []
+    for b in range(blocks):
+        parts += [direct(seen[f"attn{b}"] * scale(b, 1)), direct(seen[f"mlp{b}"] * scale(b, 2))]
+        v = (state[f"blocks.{b}.mlp.fc2.weight"] * np.reshape(scale(b, 2), (-1, 1))).T
+        fold = (v - v.mean(1, keepdims=True)) * gamma @ E.T  # [neurons, classes]
+        given.append(np.einsum("nt,ntj->nj", weight, seen[f"post{b}"][:, prefix:]) * fold[:, truth].T)
+    whole = np.sum(parts, 0) + (E @ state[f"{norm}.bias"] + state["head.bias"])[truth]
+    assert np.abs(whole - seen["logits"][np.arange(len(truth)), truth]).max() < 1e-9, name
+    by_class = lambda x: np.stack([x[truth == c].mean(0) for c in LABELS])
+    out[f"{name}_direct"], out[f"{name}_contribution"] = by_class(np.stack(parts, 1)), by_class(np.stack(given, 1))
 
 
 def truth_maps(folder, paths, truth, maps, ordered, ln, out):
@@ -361,6 +434,10 @@ def main():
                 matches += read["mlp"][b][i, t].argmax() in set(raw[b, top].argmax(1))
         agree[b] = np.array([hits, matches]) / (n * (patches + 1))
     out["agreement"] = agree
+
+    key_values(tops_of, raw, truth, place == 0, out)
+    pooled("gap_medium", paths, truth, out)
+    pooled("vit_base_mae_ft", paths, truth, out)
 
     # stray tokens
     norms = np.stack([np.linalg.norm(seen[f"resid{b}"], axis=2) for b in range(blocks)], 1)  # [n, blocks, tokens]

@@ -24,6 +24,8 @@ static const struct {
     [KH_SITE_MLP_CLS] = {"hook_mlp_out", true, true},
     [KH_SITE_EMBED_CLS] = {"blocks.0.hook_resid_pre", false, true},
     [KH_SITE_FINAL_SCALE] = {"ln_final.hook_scale", false, true},
+    [KH_SITE_EMBED] = {"blocks.0.hook_resid_pre", false, false},
+    [KH_SITE_FINAL_SCALES] = {"ln_final.hook_scale", false, false},
 };
 
 /* The coefficients are always tapped: the reductions need them. */

@@ -39,7 +39,7 @@ static kh_status add_lens(kh_atlas_job *job, const kh_lens_kind *kind, bool was_
         return KH_OK;
     }
     job->kinds[job->lens_count++] = kind;
-    job->sites |= kind->sites;
+    job->sites |= kind->sites_of ? kind->sites_of(&job->setup) : kind->sites;
     return KH_OK;
 }
 

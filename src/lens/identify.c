@@ -6,21 +6,6 @@ enum { SITES = 3, GROUPS = 2 };
 static const char *const site_names[SITES] = {"residual", "attention", "mlp"};
 static const char *const group_names[GROUPS] = {"class_token", "patches"};
 
-void kh_identify_top(const float *values, size_t count, size_t k, size_t *top) {
-    float best[8];
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (kept == k && !(values[i] > best[k - 1])) continue;
-        size_t at = kept < k ? kept++ : k - 1;
-        for (; at > 0 && values[i] > best[at - 1]; at--) {
-            best[at] = best[at - 1];
-            top[at] = top[at - 1];
-        }
-        best[at] = values[i];
-        top[at] = i;
-    }
-}
-
 /* Identifiability 1 - place / classes at a quantile of the tokens: the sorted value at ceil(q n).
  */
 static double at_quantile(const uint32_t *rank, size_t classes, uint64_t n, double q) {

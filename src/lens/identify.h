@@ -15,7 +15,4 @@ typedef struct kh_identify_view {
 
 void kh_identify_write(const kh_identify_view *view, const kh_lens_out *out);
 
-/* The k (at most 8) largest values, best first, ties to the lower index. */
-void kh_identify_top(const float *values, size_t count, size_t k, size_t *top);
-
 #endif

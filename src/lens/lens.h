@@ -9,7 +9,7 @@
 #include "keyhole/lens.h"
 #include "lens/stream.h"
 
-/* What a lens can ask the pass for. All but the two in the middle exist once a block. */
+/* What a lens can ask the pass for. */
 typedef enum kh_lens_site {
     KH_SITE_POST,       /* [images, tokens, neurons] memory coefficients */
     KH_SITE_RESID_POST, /* [images, tokens, dim] */
@@ -18,7 +18,10 @@ typedef enum kh_lens_site {
     KH_SITE_ATTN_CLS,   /* [images, dim] at the class token */
     KH_SITE_MLP_CLS,    /* [images, dim] at the class token */
     KH_SITE_EMBED_CLS,  /* [images, dim] the first block's input at the class token; block 0 only */
-    KH_SITE_FINAL_SCALE, /* [images] final norm's denominator at the class token; block 0 only */
+    KH_SITE_FINAL_SCALE,  /* [images] final norm's denominator at the class token; block 0 only */
+    KH_SITE_EMBED,        /* [images, tokens, dim] the first block's input; block 0 only */
+    KH_SITE_FINAL_SCALES, /* [images, tokens], or [images] when the patches' mean is normed; block 0
+                             only */
     KH_LENS_SITES
 } kh_lens_site;
 
@@ -113,6 +116,7 @@ typedef struct kh_lens_kind {
     const char *name;
     unsigned version; /* changes when a state can no longer be merged with an older one */
     unsigned sites;   /* 1u << kh_lens_site ... */
+    unsigned (*sites_of)(const kh_lens_setup *setup); /* instead, when they depend on the model */
     bool is_default;
     /* NULL when this model can be looked at; else why not (the lens is left out) */
     const char *(*refuses)(const kh_lens_setup *setup);
@@ -158,7 +162,7 @@ static inline size_t kh_ranking_unit(const kh_ranking *r, size_t block, size_t r
 
 extern const kh_lens_kind kh_kind_images, kh_kind_accuracy, kh_kind_units, kh_kind_rotated,
     kh_kind_class_mean, kh_kind_distance, kh_kind_exemplars, kh_kind_channels, kh_kind_selectivity,
-    kh_kind_attribution, kh_kind_audit, kh_kind_identify, kh_kind_dissect, kh_kind_masks,
-    kh_kind_context;
+    kh_kind_attribution, kh_kind_audit, kh_kind_identify, kh_kind_key_value, kh_kind_dissect,
+    kh_kind_masks, kh_kind_context;
 
 #endif

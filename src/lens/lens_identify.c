@@ -2,6 +2,7 @@
  * et al. 2023): class identifiability, class-similarity change, residual composition, key-value
  * agreement and memory-prediction match. Costs about three heads for every token and block. */
 #include "lens/identify.h"
+#include "lens/key_value.h"
 #include "lens/lens.h"
 
 #include "base/alloc.h"
@@ -11,7 +12,7 @@
 typedef struct state {
     const kh_lens_setup *setup;
     size_t classes, blocks;
-    kh_ranking raw;
+    kh_key_values values;
     uint32_t *rank;     /* [blocks, SITES, GROUPS, classes] tokens by place of the true class */
     uint64_t *with_one; /* [blocks, SITES] images with an identifiable patch */
     uint64_t *labelled; /* [1] images */
@@ -25,7 +26,6 @@ typedef struct state {
     uint64_t *rises_input; /* [blocks, GROUPS] the MLP over what it read */
     uint64_t *voted;  /* [blocks, classes] tokens for which a top-5 neuron votes for the class */
     uint64_t *agree;  /* [blocks, blocks] tokens where two blocks vote for a common class */
-    uint32_t *own;    /* [units, TOP] classes a neuron speaks most for, by raw */
     uint32_t *ballot; /* [blocks, tokens, TOP] votes of the image at hand */
     float *rows;      /* [tokens, dim] */
     float *logits;    /* [SLOTS, tokens, classes]: hs, attention, MLP, previous hs, MLP's input */
@@ -33,12 +33,12 @@ typedef struct state {
 
 enum { HS, ATTENTION, MLP, SITES, PREVIOUS = SITES, INPUT, SLOTS };
 enum { CLASS_TOKEN, PATCHES, GROUPS };
-enum { TOP = 5 };
+enum { TOP = KH_KEY_VALUE_TOP };
 
 static void free_state(void *at) {
     state *s = at;
     if (!s) return;
-    kh_ranking_clear(&s->raw);
+    kh_key_values_clear(&s->values);
     kh_free(s->rank);
     kh_free(s->with_one);
     kh_free(s->labelled);
@@ -50,44 +50,10 @@ static void free_state(void *at) {
     kh_free(s->rises_input);
     kh_free(s->voted);
     kh_free(s->agree);
-    kh_free(s->own);
     kh_free(s->ballot);
     kh_free(s->rows);
     kh_free(s->logits);
     kh_free(s);
-}
-
-static const char *refuses(const kh_lens_setup *setup) {
-    if (!setup->ranking || setup->info->head_is_indirect || setup->info->head_is_projection)
-        return "the model has no classifier that acts on tokens";
-    return setup->ranking->k < TOP ? "a block has fewer than five neurons" : NULL;
-}
-
-static kh_status rank_raw(state *s, kh_error *err) {
-    kh_rank_options options = kh_rank_options_default();
-    options.align.mode = KH_ALIGN_RAW;
-    options.k = TOP;
-    return kh_lens_rank(s->setup->ctx, s->setup->model, &options, &s->raw, err);
-}
-
-/* The five classes each neuron speaks most for. */
-static kh_status rank_own(state *s, kh_error *err) {
-    const kh_lens_setup *setup = s->setup;
-    const size_t neurons = setup->info->neurons, cells = neurons * s->classes;
-    float *scores = kh_alloc_floats(cells);
-    if (!scores) return kh_fail(err, KH_E_MEMORY, "no memory for identifiability");
-    kh_status status = KH_OK;
-    for (size_t b = 0; b < s->blocks && !status; b++) {
-        status = kh_lens_alignment(setup->ctx, setup->model, b, KH_ALIGN_RAW, scores, cells, err);
-        for (size_t n = 0; n < neurons && !status; n++) {
-            size_t top[TOP] = {0};
-            kh_identify_top(scores + n * s->classes, s->classes, TOP, top);
-            for (size_t r = 0; r < TOP; r++) /* of fewer classes than five the first fill up */
-                s->own[(b * neurons + n) * TOP + r] = (uint32_t)top[r < s->classes ? r : 0];
-        }
-    }
-    kh_free(scores);
-    return status;
 }
 
 static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
@@ -107,18 +73,16 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
         s->rises_input = kh_calloc(b * GROUPS, sizeof *s->rises_input);
         s->voted = kh_calloc(b * c, sizeof *s->voted);
         s->agree = kh_calloc(b * b, sizeof *s->agree);
-        s->own = kh_calloc(setup->units * TOP, sizeof *s->own);
         s->ballot = kh_calloc(b * setup->info->tokens * TOP, sizeof *s->ballot);
         s->rows = kh_alloc_floats(setup->info->tokens * setup->info->dim);
         s->logits = kh_alloc_floats(SLOTS * setup->info->tokens * c);
     }
     kh_status status = KH_OK;
     if (!s || !s->rank || !s->with_one || !s->labelled || !s->rises || !s->same || !s->votes ||
-        !s->match || !s->own_votes || !s->rises_input || !s->voted || !s->agree || !s->own ||
-        !s->ballot || !s->rows || !s->logits)
+        !s->match || !s->own_votes || !s->rises_input || !s->voted || !s->agree || !s->ballot ||
+        !s->rows || !s->logits)
         status = kh_fail(err, KH_E_MEMORY, "no memory for identifiability");
-    if (!status) status = rank_raw(s, err);
-    if (!status) status = rank_own(s, err);
+    if (!status) status = kh_key_values_init(&s->values, setup, err);
     if (status)
         free_state(s);
     else
@@ -201,31 +165,23 @@ static void see_votes(state *s, size_t block, size_t truth, size_t other, const 
     const size_t neurons = s->setup->info->neurons;
     for (size_t t = 0; t < s->setup->info->tokens; t++) {
         size_t top[TOP];
-        kh_identify_top(post + t * neurons, neurons, TOP, top);
+        kh_key_value_top(post + t * neurons, neurons, TOP, top);
         const size_t said = best_class(logits_at(s, MLP, t), s->classes);
-        bool hits = false, hits_other = false, matches = false, own = false, own_other = false;
+        bool matches = false;
         uint32_t *ballot = s->ballot + (block * s->setup->info->tokens + t) * TOP;
         for (size_t i = 0; i < TOP; i++) {
-            for (size_t r = 0; r < TOP; r++) {
-                hits |= kh_ranking_unit(&s->raw, block, r, truth) == top[i];
-                hits_other |= kh_ranking_unit(&s->raw, block, r, other) == top[i];
-            }
-            matches |= s->raw.top_class[block * neurons + top[i]] == said;
-            const uint32_t *classes = s->own + (block * neurons + top[i]) * TOP;
-            for (size_t r = 0; r < TOP; r++) {
-                own |= classes[r] == truth;
-                own_other |= classes[r] == other;
-            }
-            ballot[i] = s->raw.top_class[block * neurons + top[i]];
+            ballot[i] = s->values.raw.top_class[block * neurons + top[i]];
+            matches |= ballot[i] == said;
             bool is_new = true;
             for (size_t o = 0; o < i && is_new; o++)
                 is_new = ballot[o] != ballot[i];
             s->voted[block * s->classes + ballot[i]] += is_new;
         }
-        s->own_votes[(block * s->classes + truth) * 2] += own;
-        s->own_votes[(block * s->classes + truth) * 2 + 1] += own_other;
-        s->votes[(block * s->classes + truth) * 2] += hits;
-        s->votes[(block * s->classes + truth) * 2 + 1] += hits_other;
+        const size_t classes[2] = {truth, other}, at = (block * s->classes + truth) * 2;
+        for (size_t k = 0; k < 2; k++) {
+            s->votes[at + k] += kh_key_values_class_has(&s->values, block, top, classes[k]);
+            s->own_votes[at + k] += kh_key_values_neuron_has(&s->values, block, top, classes[k]);
+        }
         s->match[block] += matches;
     }
 }
@@ -320,7 +276,7 @@ const kh_lens_kind kh_kind_identify = {
     .version = 2,
     .sites = 1u << KH_SITE_RESID_POST | 1u << KH_SITE_ATTN_OUT | 1u << KH_SITE_MLP_OUT |
              1u << KH_SITE_POST,
-    .refuses = refuses,
+    .refuses = kh_key_values_refuses,
     .create = create,
     .free = free_state,
     .pieces = pieces,

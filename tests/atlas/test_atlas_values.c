@@ -1,0 +1,277 @@
+/* Lens "key_value", and lens "attribution" where the logits read a mean of patches or two heads,
+ * against numpy (tools/golden_atlas.py); and that the parts of a logit sum to it in every model
+ * that has such parts. */
+#include "support/kh_test.h"
+
+#include "keyhole.h"
+
+enum { LABELS = 4, BLOCKS = 2, NEURONS = 96, CLASSES = 10, VARIANTS = 4, TOKENS = 17, EACH = 6 };
+enum { CELLS = BLOCKS * VARIANTS, PARTS = 1 + 2 * BLOCKS };
+static const int labels[LABELS] = {1, 6, 8, 9};
+
+/* A p of 300 shuffles strays by at most 0.029 (one standard deviation). */
+#define P_ATOL 0.12
+/* As in test_atlas_golden.c: activations agree to 2e-5, sums of up to 96 such to ten times that. */
+#define SUM_ATOL 2e-4
+
+static kh_tensors *golden;
+static char database[4200], folder[4096];
+
+static int open_golden(void **state) {
+    (void)state;
+    kh_error err = {0};
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/atlas/golden.safetensors", KH_TEST_DATA);
+    kh_assert_ok(kh_tensors_open(path, NULL, &golden, &err));
+    return 0;
+}
+
+static int close_golden(void **state) {
+    (void)state;
+    kh_tensors_close(golden);
+    return 0;
+}
+
+/* A recorded tensor; -999 stands for NaN. Valid until the next call but three. */
+static const double *expect(const char *name, size_t count) {
+    static double room[4][LABELS * BLOCKS * NEURONS];
+    static size_t turn;
+    kh_error err = {0};
+    double *values = room[turn++ % 4];
+    assert_true(count <= sizeof room[0] / sizeof *values);
+    kh_assert_ok(kh_tensors_read_f64(golden, name, false, values, count, &err));
+    return values;
+}
+
+static double number(int64_t parameter, const char *query) {
+    kh_error err = {0};
+    double value;
+    kh_assert_ok(kh_store_db_number(database, query, parameter, &value, &err));
+    return value;
+}
+
+static void assert_near(double got, double want, double tolerance, const char *what, size_t index) {
+    if (!(fabs(got - want) <= tolerance))
+        fail_msg("%s[%zu]: %.9g, expected %.9g", what, index, got, want);
+}
+
+typedef struct how {
+    const char *model, *lenses;
+    size_t threads, batch, shards;
+} how;
+
+/* Labels by number, in the order of the pictures: some models call their classes otherwise. */
+static const char *label_file(void) {
+    static char path[4200];
+    (void)snprintf(path, sizeof path, "%s/labels.txt", kh_test_folder("labels"));
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (size_t i = 0; i < LABELS * EACH; i++)
+        assert_true(fprintf(file, "%d\n", labels[i / EACH]) > 0);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+/* Runs to the end, or gives the reason in err. */
+static kh_status run(how h, char digest[65], kh_error *why) {
+    kh_error err = {0};
+    kh_ctx *ctx;
+    kh_model *model;
+    kh_source *source;
+    char path[512], pictures[512];
+    const kh_ctx_options ctx_options = {.threads = h.threads ? h.threads : 2};
+    kh_assert_ok(kh_ctx_create(&ctx_options, &ctx, &err));
+    (void)snprintf(path, sizeof path, "%s/golden/%s", KH_TEST_DATA, h.model);
+    kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
+    (void)snprintf(folder, sizeof folder, "%s", kh_test_folder("values"));
+    (void)snprintf(database, sizeof database, "%s/run.sqlite", folder);
+    (void)snprintf(pictures, sizeof pictures, "%s/atlas/pictures", KH_TEST_DATA);
+    char *operands[] = {pictures};
+    const kh_source_options source_options = {.classes = kh_model_classes(model),
+                                              .label_file =
+                                                  kh_model_classes(model) ? label_file() : NULL};
+    kh_assert_ok(kh_source_open(operands, 1, &source_options, &source, &err));
+    kh_atlas_options options = kh_atlas_options_default();
+    options.out = folder;
+    options.lenses = h.lenses;
+    if (h.batch) options.batch = h.batch;
+    options.shards = h.shards ? h.shards : 1;
+    kh_status status = KH_OK;
+    for (options.shard = 0; options.shard < options.shards && !status; options.shard++)
+        status = kh_atlas(ctx, model, source, &options, NULL, why);
+    options.shards = 1;
+    options.shard = 0;
+    options.only_merge = true;
+    if (!status && h.shards > 1) status = kh_atlas(ctx, model, source, &options, NULL, why);
+    if (!status && digest) kh_assert_ok(kh_atlas_digest(folder, digest, &err));
+    kh_source_free(source);
+    kh_model_close(model);
+    kh_ctx_free(ctx);
+    return status;
+}
+
+/* ---- keys and values ----------------------------------------------------------------------- */
+
+#define CELL "block * 4 + (variant = 'neuron_topk') + 2 * (tokens = 'class_token')"
+
+static double of_class(size_t label, size_t cell, const char *column) {
+    char query[300];
+    (void)snprintf(query, sizeof query,
+                   "SELECT ifnull(%s, -999) FROM kv WHERE class * 8 + " CELL " = ?1", column);
+    return number(labels[label] * (int64_t)CELLS + (int64_t)cell, query);
+}
+
+static double of_all(size_t cell, const char *column) {
+    char query[300];
+    (void)snprintf(query, sizeof query,
+                   "SELECT ifnull(%s, -999) FROM kv_blocks WHERE " CELL " = ?1", column);
+    return number((int64_t)cell, query);
+}
+
+static void tokens_speak_for_their_class(void **state) {
+    (void)state;
+    kh_error err = {0};
+    static double rate[LABELS * CELLS * CLASSES];
+    kh_assert_ok(run((how){.model = "vit_base", .lenses = "key_value"}, NULL, &err));
+    memcpy(rate, expect("kv_rate", LABELS * CELLS * CLASSES), sizeof rate);
+    const double *split = expect("kv_split", (LABELS + 1) * CELLS * 2);
+    const double *p = expect("kv_p", (LABELS + 1) * CELLS);
+    const double *correct = expect("kv_correct", LABELS);
+    size_t shuffled = 0;
+    assert_near(number(0, "SELECT count(*) FROM kv"), LABELS * CELLS, 0, "rows", 0);
+    for (size_t i = 0; i < LABELS * CELLS; i++) {
+        const size_t label = i / CELLS, cell = i % CELLS;
+        const double other = of_class(label, cell, "random_class");
+        assert_true(other >= 0 && other < CLASSES && (int)other != labels[label]);
+        assert_near(of_class(label, cell, "rate"), rate[i * CLASSES + (size_t)labels[label]], 1e-9,
+                    "rate", i);
+        assert_near(of_class(label, cell, "rate_random"), rate[i * CLASSES + (size_t)other], 1e-9,
+                    "rate_random", i);
+        assert_near(of_class(label, cell, "correct"), correct[label], 0, "correct", i);
+        assert_near(of_class(label, cell, "n_tokens"), cell % 4 < 2 ? EACH * TOKENS : EACH, 0,
+                    "tokens", i);
+        assert_near(of_class(label, cell, "ksize"), 5, 0, "ksize", i);
+        assert_near(of_class(label, cell, "rate_correct"), split[2 * i], 1e-9, "rate_correct", i);
+        assert_near(of_class(label, cell, "rate_wrong"), split[2 * i + 1], 1e-9, "rate_wrong", i);
+        assert_near(of_class(label, cell, "p"), p[i], P_ATOL, "p", i); /* -999: neither has one */
+        shuffled += p[i] > 0 && p[i] < 1;
+    }
+    assert_true(shuffled > 0); /* or the golden would say little of p */
+}
+
+static void all_classes_together(void **state) {
+    (void)state;
+    const double *rate = expect("kv_rate", LABELS * CELLS * CLASSES);
+    const double *split = expect("kv_split", (LABELS + 1) * CELLS * 2);
+    const double *p = expect("kv_p", (LABELS + 1) * CELLS), *within = expect("kv_within", CELLS);
+    for (size_t cell = 0; cell < CELLS; cell++) {
+        double mean = 0, random = 0;
+        for (size_t label = 0; label < LABELS; label++) {
+            const double *of = rate + (label * CELLS + cell) * CLASSES;
+            mean += of[labels[label]] / LABELS;
+            random += of[(size_t)of_class(label, cell, "random_class")] / LABELS;
+        }
+        const double *both = split + (LABELS * CELLS + cell) * 2;
+        assert_near(of_all(cell, "classes"), LABELS, 0, "classes", cell);
+        assert_near(of_all(cell, "images"), LABELS * EACH, 0, "images", cell);
+        assert_near(of_all(cell, "rate"), mean, 1e-9, "rate", cell);
+        assert_near(of_all(cell, "rate_random"), random, 1e-9, "rate_random", cell);
+        assert_near(of_all(cell, "rate_correct"), both[0], 1e-9, "rate_correct", cell);
+        assert_near(of_all(cell, "difference"), both[0] - both[1], 1e-9, "difference", cell);
+        assert_near(of_all(cell, "p"), p[LABELS * CELLS + cell], P_ATOL, "p", cell);
+        assert_near(of_all(cell, "p_within"), within[cell], P_ATOL, "p_within", cell);
+    }
+}
+
+/* ---- attribution --------------------------------------------------------------------------- */
+
+static void patches_are_weighted_as_their_mean_is_read(void **state) {
+    (void)state;
+    static const char *const models[] = {"gap_medium", "vit_base_mae_ft"};
+    for (size_t m = 0; m < 2; m++) {
+        kh_error err = {0};
+        char name[64], path[4200];
+        static float got[CLASSES * BLOCKS * NEURONS];
+        kh_assert_ok(run((how){.model = models[m], .lenses = "attribution"}, NULL, &err));
+        (void)snprintf(name, sizeof name, "%s_direct", models[m]);
+        const double *direct = expect(name, LABELS * PARTS);
+        for (size_t i = 0; i < LABELS * BLOCKS; i++) {
+            const double *of = direct + i / BLOCKS * PARTS + 1 + 2 * (i % BLOCKS);
+            const int64_t key = labels[i / BLOCKS] * BLOCKS + (int64_t)(i % BLOCKS);
+            assert_near(number(key, "SELECT attention FROM attribution WHERE class * 2 + block = "
+                                    "?1"),
+                        of[0], SUM_ATOL, "attention", i);
+            assert_near(number(key, "SELECT mlp FROM attribution WHERE class * 2 + block = ?1"),
+                        of[1], SUM_ATOL, "mlp", i);
+        }
+        (void)snprintf(name, sizeof name, "%s_contribution", models[m]);
+        const double *want = expect(name, LABELS * BLOCKS * NEURONS);
+        (void)snprintf(path, sizeof path, "%s/arrays/attribution_mean.npy", folder);
+        kh_assert_ok(kh_store_npy_floats(path, 0, CLASSES * BLOCKS * NEURONS, got, &err));
+        double largest = 0;
+        for (size_t i = 0; i < LABELS * BLOCKS * NEURONS; i++) {
+            const size_t c = (size_t)labels[i / (BLOCKS * NEURONS)];
+            assert_near((double)got[c * BLOCKS * NEURONS + i % (BLOCKS * NEURONS)], want[i],
+                        SUM_ATOL, models[m], i);
+            largest = fmax(largest, fabs(want[i]));
+        }
+        assert_true(largest > 50 * SUM_ATOL);
+    }
+}
+
+/* Of every way to pool there is: patches normed behind their mean or before it, with registers or a
+ * class token they leave out; two heads; no norm. */
+static void parts_sum_to_the_logit(void **state) {
+    (void)state;
+    static const char *const models[] = {
+        "vit_base",          "eva_large",       "gap_medium",          "reg1_gap_medium",
+        "reg4_gap_base",     "siglip_gap_base", "vit_base_mae_ft",     "test_vit2",
+        "hf_siglip_classes", "hf_clip_classes", "deit_base_distilled", "hf_deit_teacher",
+        "hf_dinov2",         "hf_dinov2_reg",   "hf_dinov2_swiglu"};
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        kh_error err = {0};
+        kh_assert_ok(run((how){.model = models[m], .lenses = "attribution"}, NULL, &err));
+        assert_near(number(0, "SELECT images FROM attribution_check"), LABELS * EACH, 0, models[m],
+                    m);
+        /* logits of up to ten, in float */
+        assert_near(number(0, "SELECT worst_error FROM attribution_check"), 0, 1e-5, models[m], m);
+    }
+}
+
+static void a_logit_without_parts_is_refused(void **state) {
+    (void)state;
+    kh_error err = {0};
+    assert_int_equal(run((how){.model = "rpn_base", .lenses = "attribution"}, NULL, &err),
+                     KH_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "norms behind attention and MLP"));
+    assert_int_equal(
+        run((how){.model = "siglip_base", .lenses = "attribution,key_value"}, NULL, &err),
+        KH_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "no classifier"));
+}
+
+static void neither_depends_on_how_it_was_run(void **state) {
+    (void)state;
+    char first[65], other[65];
+    kh_error err = {0};
+    how h = {.model = "gap_medium", .lenses = "attribution,key_value", .threads = 1, .batch = 24};
+    kh_assert_ok(run(h, first, &err));
+    h.threads = 3;
+    h.batch = 5;
+    h.shards = 3;
+    kh_assert_ok(run(h, other, &err));
+    assert_string_equal(first, other);
+    assert_near(number(0, "SELECT count(*) FROM kv WHERE tokens <> 'all'"), 0, 0, "class token", 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tokens_speak_for_their_class),
+        cmocka_unit_test(all_classes_together),
+        cmocka_unit_test(patches_are_weighted_as_their_mean_is_read),
+        cmocka_unit_test(parts_sum_to_the_logit),
+        cmocka_unit_test(a_logit_without_parts_is_refused),
+        cmocka_unit_test(neither_depends_on_how_it_was_run),
+    };
+    return cmocka_run_group_tests(tests, open_golden, close_golden);
+}
