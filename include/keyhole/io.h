@@ -138,6 +138,36 @@ KH_API kh_status kh_classes_find(const kh_classes *classes, const char *query, s
  * case, '_' as a blank; a folder "12" is not class 12). False when neither is a class. */
 KH_API bool kh_classes_of_path(const kh_classes *classes, const char *path, size_t *index);
 
+/* ---- WordNet --------------------------------------------------------------------------------- */
+
+/* The nouns of WordNet 3.0, whose offsets are ImageNet's wnids ("n02084071": dog): what is a kind
+ * of what. Read only; may be shared. */
+typedef struct kh_wordnet kh_wordnet;
+
+typedef struct kh_synset {
+    char wnid[12];
+    const char *name; /* its first word, "domestic animal"; valid as long as the kh_wordnet */
+    size_t depth;     /* synsets on the longest way up to a root, with both ends: 1 is a root */
+} kh_synset;
+
+/* folder/data.noun, as the package wordnet-base has it in /usr/share/wordnet. Errors: KH_E_IO;
+ * KH_E_FORMAT with the line, an unknown or circular hypernym; KH_E_LIMIT. Pair: kh_wordnet_close.
+ */
+KH_API kh_status kh_wordnet_open(const char *folder, const kh_limits *limits, kh_wordnet **out,
+                                 kh_error *err);
+KH_API void kh_wordnet_close(kh_wordnet *wordnet);
+KH_API size_t kh_wordnet_count(const kh_wordnet *wordnet);
+KH_API bool kh_wordnet_find(const kh_wordnet *wordnet, const char *wnid, size_t *index);
+KH_API kh_synset kh_wordnet_get(const kh_wordnet *wordnet, size_t index);
+
+/* The deepest synset that all `count` ones are kinds of (or are): of equally deep ones that with
+ * the fewest steps to it, then the lowest. False when they have none in common. */
+KH_API bool kh_wordnet_lowest(const kh_wordnet *wordnet, const size_t *synsets, size_t count,
+                              size_t *lowest);
+/* Wu and Palmer 1994: 2 d / (2 d + steps from a + steps from b), d the depth of the deepest common
+ * one, steps along the shortest ways to it. 1 for the same synset; NaN without a common one. */
+KH_API double kh_wordnet_likeness(const kh_wordnet *wordnet, size_t a, size_t b);
+
 /* ---- image sets ------------------------------------------------------------------------------ */
 
 #define KH_NO_CLASS SIZE_MAX
