@@ -24,6 +24,7 @@ from timm.data import create_transform, resolve_model_data_config
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "tests/data/golden/vit_base"
 PREFIX, K, FEW = 1, 10, 4
+SIDE, GRID = 32, 4  # pixels of the model's input, patches in a row
 
 
 def open_model():
@@ -39,6 +40,19 @@ def read(folder, model):
     paths = sorted((folder / "pictures").glob("class_*/*.png"))
     truth = np.array([int(p.parent.name.split("_")[1]) for p in paths])
     return torch.stack([transform(Image.open(p).convert("RGB")) for p in paths]).double(), truth
+
+
+def masks(folder, truth, majority):
+    """Patches [images, patches] that show the image's class, from the label maps."""
+    take = np.floor((np.arange(SIDE) + 2 + 0.5) * 40 / 35).astype(int)  # resize 40 to 35, crop 32 from 2
+    labels = sorted(set(truth.tolist()))
+    out = []
+    for i, p in enumerate(sorted((folder / "pictures").glob("class_*/*.png"))):
+        labelled = np.asarray(Image.open(folder / f"truth/images/object/{p.parent.name}/{p.stem}.png"))[:, :, 0]
+        shown = labelled[np.ix_(take, take)] == labels.index(truth[i]) + 1
+        cells = shown.reshape(GRID, SIDE // GRID, GRID, SIDE // GRID)
+        out.append((cells.mean((1, 3)) > 0.5 if majority else cells[:, 0, :, 0]).ravel())
+    return np.stack(out)
 
 
 def run(model, images, edits=None):
@@ -96,11 +110,14 @@ def main():
             for i in range(n):
                 for j in orders[b][truth[i]][:k]:
                     new = value(i, a[i, :, j], j)
-                    a[i, tokens, j] = new[tokens]
+                    these = tokens(i) if callable(tokens) else tokens
+                    a[i, these, j] = new[these]
             return a
         return run(model, images, {b: change})[0]
 
     every, cls, patches = slice(None), slice(0, 1), slice(PREFIX, None)
+    first, majority = (masks(folder, truth, m) for m in (False, True))
+    out["mask"], out["mask_majority"] = torch.tensor(first * 1.0), torch.tensor(majority * 1.0)
     for b in range(blocks):
         def mean(i, a, j, b=b):
             new = torch.full_like(a, float(means[b][1, j]))
@@ -115,6 +132,9 @@ def main():
         out[f"half{b}"] = own(b, mean, every, neurons // 2)
         out[f"most{b}"] = own(b, mean, every, neurons - 3)
         out[f"all{b}"] = own(b, mean, every, neurons)
+        out[f"mask{b}"] = own(b, mean, lambda i: PREFIX + np.flatnonzero(first[i]), K)
+        out[f"context{b}"] = own(b, mean, lambda i: PREFIX + np.flatnonzero(~first[i]), K)
+        out[f"majority{b}"] = own(b, lambda i, a, j: 0 * a, lambda i: PREFIX + np.flatnonzero(majority[i]), neurons)
 
     # both blocks at once
     def both(a, b):

@@ -6,6 +6,7 @@
 
 #include "keyhole/base.h"
 #include "keyhole/compute.h"
+#include "keyhole/io.h"
 #include "keyhole/lens.h"
 #include "keyhole/vit.h"
 
@@ -28,11 +29,14 @@ KH_API const char *kh_ablate_op_name(kh_ablate_op op); /* "mean", "class-mean", 
 KH_API kh_status kh_ablate_op_parse(const char *name, kh_ablate_op *out, kh_error *err);
 
 typedef enum kh_ablate_tokens {
-    KH_ABLATE_ALL,  /* every token */
-    KH_ABLATE_CLS,  /* the class token */
-    KH_ABLATE_IMAGE /* patches */
+    KH_ABLATE_ALL,    /* every token */
+    KH_ABLATE_CLS,    /* the class token */
+    KH_ABLATE_IMAGE,  /* patches */
+    KH_ABLATE_MASK,   /* patches that show the image's class */
+    KH_ABLATE_CONTEXT /* all other patches */
 } kh_ablate_tokens;
-KH_API const char *kh_ablate_tokens_name(kh_ablate_tokens tokens); /* "all", "cls", "image" */
+#define KH_ABLATE_TOKENS 5
+KH_API const char *kh_ablate_tokens_name(kh_ablate_tokens tokens); /* "all", "cls", ... */
 KH_API kh_status kh_ablate_tokens_parse(const char *name, kh_ablate_tokens *out, kh_error *err);
 
 /* One set of neurons, changed together. Op ZERO, SCALE, or MEAN with the caller's own values. */
@@ -43,6 +47,7 @@ typedef struct kh_intervention {
     double alpha;        /* SCALE */
     const float *values; /* MEAN: [prefix_tokens + 1, count], the last row for patches */
     kh_ablate_tokens tokens;
+    const uint8_t *mask; /* MASK, CONTEXT: [images, patches], 1: shows the class */
 } kh_intervention;
 
 /* Logits with each intervention on each image: images [count, 3, height, width] normalised, out
@@ -78,6 +83,8 @@ enum {
     KH_ABLATE_SHARED = 32,
     KH_ABLATE_EVERYTHING = 63
 };
+#define KH_ABLATE_DESIGNS 6
+KH_API const char *kh_ablate_design_name(size_t bit); /* of 1 << bit: "own", "sweep", ... */
 
 /* Image `index`, prepared for the model, into image [3, height, width]. An image that cannot be
  * read: *is_broken, and KH_OK. */
@@ -93,8 +100,11 @@ typedef struct kh_ablate_options {
     size_t op_count;
     double alpha; /* of KH_ABLATE_SCALE; 0 */
     kh_ablate_tokens tokens;
-    bool is_global;             /* all blocks */
-    size_t block;               /* SIZE_MAX: the one that holds the top-1 neuron of most classes */
+    const kh_label_set *label_set; /* MASK, CONTEXT: what every pixel shows */
+    const kh_source *source;       /* the same: names of the images, which the maps are found by */
+    bool by_majority; /* a patch shows what most of its pixels do, not what its first one does */
+    bool is_global;   /* all blocks */
+    size_t block;     /* SIZE_MAX: the one that holds the top-1 neuron of most classes */
     size_t k[KH_ABLATE_MOST_K]; /* ascending from 1 on; above M: M; M is always added */
     size_t k_count;
     size_t sets;                      /* matched random sets; 20 */
@@ -111,6 +121,9 @@ typedef struct kh_ablate_options {
     size_t image_batch;         /* images per pass; 4 */
     size_t batch;               /* variants per pass; 16 */
     const uint8_t *is_relative; /* [classes] members of one group of close relatives, or NULL */
+    const char *state;          /* folder where unfinished work is kept and found; NULL: none is */
+    double checkpoint_seconds;  /* how often; 600 */
+    const char *image_set;      /* digest of what the images are, to compare with the state's */
     kh_progress_fn progress;    /* "images", twice over the set */
     void *progress_user;
 } kh_ablate_options;
@@ -260,7 +273,8 @@ typedef struct kh_ablation {
     kh_ablate_options options; /* as carried out: block, k filled in; borrowed pointers NULL */
     size_t classes, neurons;   /* neurons: M, of the scope */
     size_t images, broken, unlabelled; /* images: used */
-    size_t variants;                   /* passes through the rest of the model */
+    size_t unmasked; /* left out: none of its patches would change (MASK, CONTEXT) */
+    size_t variants; /* passes through the rest of the model */
     kh_ablate_effect *effects;
     kh_ablate_point *points;
     kh_ablate_swap *swaps;
@@ -275,15 +289,45 @@ typedef struct kh_ablation {
 } kh_ablation;
 
 /* Reads every image twice. truth [images]: class, or KH_NO_CLASS (left out). The result depends on
- * model, images, truth and options up to `seed` alone, not on batches or threads.
+ * model, images, truth and options up to `seed` alone, not on batches or threads, nor on how often
+ * the study was stopped, or killed, and gone on with from its state (which the caller discards at
+ * the end).
  *
  * Errors: KH_E_ARG options; no image with a true class; KH_E_UNSUPPORTED no classifier that acts on
- * tokens, or norms behind the MLP; what `image` returns; KH_E_NUMERIC, KH_E_MEMORY, KH_E_STOPPED.
+ * tokens, or norms behind the MLP; what `image` returns; KH_E_FORMAT a damaged state, KH_E_ARG one
+ * of another study; KH_E_IO; KH_E_NUMERIC, KH_E_MEMORY, KH_E_STOPPED.
  * Pair: kh_ablation_clear. */
 KH_API kh_status kh_ablate(kh_ctx *ctx, const kh_model *model, const kh_ablate_options *options,
                            size_t images, const size_t *truth, kh_ablate_image_fn image, void *user,
                            kh_ablation *out, kh_error *err);
 KH_API void kh_ablation_clear(kh_ablation *ablation);
+
+/* What a study will take, without reading an image: all are taken to be readable and to have label
+ * maps. Times the model for about a second. */
+typedef struct kh_ablate_estimate {
+    size_t images, classes;                         /* that will be used */
+    size_t block, neurons;                          /* SIZE_MAX: all blocks; M */
+    size_t variants_of[KH_ABLATE_DESIGNS];          /* of one image, by design; of shared at most */
+    uint64_t variants;                              /* of all */
+    double share;                                   /* of a whole pass that one takes */
+    double passes;                                  /* the whole study, in passes over one image */
+    double seconds;                                 /* without reading images */
+    uint64_t memory_bytes, state_bytes, disk_bytes; /* beside the weights; at most; results */
+} kh_ablate_estimate;
+KH_API kh_status kh_ablate_plan(kh_ctx *ctx, const kh_model *model,
+                                const kh_ablate_options *options, size_t images,
+                                const size_t *truth, kh_ablate_estimate *out, kh_error *err);
+
+/* What a state holds. Errors: KH_E_NOT_FOUND none; KH_E_FORMAT damaged. */
+typedef struct kh_ablate_left {
+    size_t images;  /* of the set */
+    size_t looked;  /* behind the first round */
+    size_t used;    /* so far; of the whole set once looked == images */
+    size_t visited; /* of these, behind the second round */
+} kh_ablate_left;
+KH_API kh_status kh_ablate_look(const char *state, kh_ablate_left *out, kh_error *err);
+/* Removes a state and its folder, if nothing else is in it. None is fine. */
+KH_API kh_status kh_ablate_discard(const char *state, kh_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,9 @@
 /* lens/ablate.h: the parts of an ablation study.
  *
+ *     ablate_options.c   options, names
  *     ablate_engine.c    variants of an image: update of the residual stream, the rest of the model
  *     ablate_base.c      unchanged passes over images, and what they hand out
+ *     ablate_masks.c     patches that show an image's class
  *     ablate_stats.c     first round: means and contributions
  *     ablate_rank.c      orders of neurons, matched random sets
  *     ablate_own.c       second round: design A, its controls, insertion
@@ -11,6 +13,8 @@
  *     ablate_curves.c    curves and their areas
  *     ablate_tables.c    sweep, swaps, doses
  *     ablate_causal.c    single neurons, correlations, shared neurons
+ *     ablate_state.c     unfinished studies as files
+ *     ablate_plan.c      what a study will take
  *     ablate.c           the conductor
  *
  * The scope is one block or all of them; neuron u of the scope is neuron u % neurons of block
@@ -18,16 +22,33 @@
 #ifndef KH_LENS_ABLATE_H
 #define KH_LENS_ABLATE_H
 
+#include "base/json.h"
 #include "keyhole/ablate.h"
+#include "lens/subject.h"
 #include "lens/values.h"
 
 /* ---- the engine ---------------------------------------------------------------------------- */
+
+/* Tokens at which coefficients change, ascending. Borrowed. */
+typedef struct kh_ablate_rows {
+    const size_t *tokens;
+    size_t count;
+} kh_ablate_rows;
 
 /* An image as the unchanged model left it. Borrowed. */
 typedef struct kh_ablate_state {
     const float *x;        /* [tokens, dim] behind the first block of the scope */
     const float *const *a; /* [scope blocks] -> [tokens, neurons] coefficients */
+    kh_ablate_rows rows;   /* of this image; tokens NULL: those of every image */
 } kh_ablate_state;
+
+static inline bool kh_ablate_is_masked(kh_ablate_tokens tokens) {
+    return tokens == KH_ABLATE_MASK || tokens == KH_ABLATE_CONTEXT;
+}
+/* -> out [tokens], how many. Of every image (masked: none); on [patches] 1: shows the class. */
+size_t kh_ablate_edited_tokens(const kh_model_info *info, kh_ablate_tokens tokens, size_t *out);
+size_t kh_ablate_masked_tokens(const kh_model_info *info, kh_ablate_tokens tokens,
+                               const uint8_t *on, size_t *out);
 
 /* A list of neurons changed in one way. */
 typedef struct kh_ablate_part {
@@ -64,9 +85,8 @@ typedef struct kh_engine {
     kh_ctx *ctx;
     const kh_model *model;
     const kh_model_info *info;
-    size_t first_block, blocks; /* of the scope */
-    kh_ablate_tokens tokens;
-    size_t first_token, end_token; /* that are edited */
+    size_t first_block, blocks;   /* of the scope */
+    size_t *edited, edited_count; /* tokens of an image without rows of its own */
     size_t capacity, count;
     kh_engine_slot *slots; /* [capacity] */
     float **values;        /* [blocks] -> value vectors [neurons, dim] */
@@ -90,6 +110,7 @@ kh_status kh_engine_add(kh_engine *engine, const kh_ablate_state *state,
                         const kh_ablate_part *parts, size_t part_count, size_t tag,
                         kh_engine_sink sink, void *user, kh_error *err);
 kh_status kh_engine_flush(kh_engine *engine, kh_engine_sink sink, void *user, kh_error *err);
+kh_ablate_rows kh_engine_rows(const kh_engine *engine, const kh_ablate_state *state);
 /* Before the first variant of another image; the line must be empty. */
 void kh_engine_new_image(kh_engine *engine);
 
@@ -109,6 +130,7 @@ typedef struct kh_ablate_base {
     size_t scale_tap, resid_tap; /* post taps are 0 .. blocks-1 */
     kh_ablate_state *states;     /* [capacity] of the last run */
     const float **a;             /* [capacity, blocks] */
+    size_t *tokens;              /* [capacity, tokens] rows of the states, where masked */
     double *weight;              /* [capacity, tokens] how much of a token's stream, divided by the
                                     final norm's denominator, reaches the logits; 0 when unknown */
 } kh_ablate_base;
@@ -118,6 +140,9 @@ kh_status kh_ablate_base_init(kh_ablate_base *base, kh_ctx *ctx, const kh_model 
 void kh_ablate_base_clear(kh_ablate_base *base);
 kh_status kh_ablate_base_run(kh_ablate_base *base, const float *images, size_t count,
                              kh_error *err);
+/* Only these patches of an image of the last run change; on [patches]. */
+void kh_ablate_base_mask(kh_ablate_base *base, size_t image, kh_ablate_tokens tokens,
+                         const uint8_t *on);
 /* Whether contributions have a meaning through the first head: token or mean pooling. */
 bool kh_ablate_has_weights(const kh_model_info *info);
 
@@ -168,13 +193,23 @@ typedef struct kh_ablate_study {
     const kh_model_info *info;
     kh_ablate_options o;
     size_t first_block, blocks, units, groups, classes; /* groups: prefix tokens + 1 */
+    size_t patches;
     kh_ablate_image_fn read;
     void *user;
     float *pixels, *donor_pixels; /* [image_batch, 3, height, width] */
 
-    size_t asked;  /* images of the caller's set */
-    size_t images; /* used: readable and labelled */
-    size_t broken, unlabelled;
+    size_t asked;              /* images of the caller's set */
+    const size_t *asked_truth; /* [asked] */
+    json_t *fingerprint;       /* what a state depends on; NULL: none is kept */
+    double saved_at;           /* seconds */
+    bool has_first;            /* a state of the first round lies there */
+    size_t next, visited;      /* images behind us: of the first round, of the second */
+    size_t images;             /* used: readable and labelled */
+    size_t broken, unlabelled, unmasked;
+    size_t *taken;      /* [classes] for per_class */
+    size_t *broken_at;  /* [broken] in the caller's set */
+    uint8_t *masks;     /* [images, patches] 1: shows the class; NULL: not asked for */
+    size_t *edited_of;  /* [classes] masked tokens of its images */
     size_t *index;      /* [images] in the caller's set */
     size_t *truth;      /* [images] */
     size_t *donor;      /* [images] place of the partner, a derangement */
@@ -242,15 +277,17 @@ size_t kh_ablate_predicted(const float *logits, size_t classes);
 void kh_ablate_measure(const kh_ablate_base_facts *base, const float *logits, size_t classes,
                        size_t c, double *scratch, double *out);
 
-kh_status kh_ablate_gather_stats(kh_ablate_study *study, size_t images, const size_t *truth,
-                                 kh_error *err);
+/* Checks options, fills in block, grids and sizes. */
+kh_status kh_ablate_prepare(kh_ablate_study *study, kh_error *err);
+kh_status kh_ablate_gather_stats(kh_ablate_study *study, kh_error *err);
 /* ln, fold, deciles, orders; after the statistics. */
 kh_status kh_ablate_rank_all(kh_ablate_study *study, kh_error *err);
 /* Matched random order `set` for class c: out [units]. */
 void kh_ablate_random_order(const kh_ablate_study *study, size_t c, size_t set, uint32_t *out);
 /* Chooses neurons of the causal list, pairs and shared neurons. */
 kh_status kh_ablate_choose(kh_ablate_study *study, kh_error *err);
-/* The series of design A, and memory for their values. */
+/* The series of design A; the same, and memory for their values. */
+void kh_ablate_list_series(kh_ablate_study *study);
 kh_status kh_ablate_plan_own(kh_ablate_study *study, kh_error *err);
 kh_status kh_ablate_plan_more(kh_ablate_study *study, kh_error *err);
 kh_status kh_ablate_run_designs(kh_ablate_study *study, kh_error *err);
@@ -271,6 +308,41 @@ typedef struct kh_ablate_visit {
 } kh_ablate_visit;
 kh_status kh_ablate_visit_own(kh_ablate_visit *visit, kh_error *err);
 kh_status kh_ablate_visit_more(kh_ablate_visit *visit, kh_error *err);
+
+/* ---- masks --------------------------------------------------------------------------------- */
+
+typedef struct kh_ablate_masks {
+    kh_ablate_tokens tokens;
+    bool by_majority;
+    kh_lens_setup setup;
+    kh_subject_maps maps;
+    uint16_t *labels; /* [pixels] */
+    uint8_t *on;      /* [pixels] */
+    size_t *rows;     /* [tokens] */
+} kh_ablate_masks;
+
+kh_status kh_ablate_masks_init(kh_ablate_masks *masks, const kh_ablate_study *study, kh_error *err);
+void kh_ablate_masks_clear(kh_ablate_masks *masks);
+/* out [patches]; *edited: tokens that would change, 0 where the image has no such map. */
+kh_status kh_ablate_masks_read(kh_ablate_masks *masks, size_t image, size_t truth, uint8_t *out,
+                               size_t *edited, kh_error *err);
+
+/* ---- states -------------------------------------------------------------------------------- */
+
+typedef enum kh_ablate_round { KH_ABLATE_FIRST, KH_ABLATE_SECOND } kh_ablate_round;
+
+/* After kh_ablate_prepare: the study's fingerprint, where a state is kept. */
+kh_status kh_ablate_begin_state(kh_ablate_study *study, kh_error *err);
+/* Takes over what an earlier study left of this round. Errors: KH_E_FORMAT damaged, KH_E_ARG of
+ * another study. */
+kh_status kh_ablate_load(kh_ablate_study *study, kh_ablate_round round, kh_error *err);
+/* Writes the round as far as it is, when it is time or `now`. */
+kh_status kh_ablate_save(kh_ablate_study *study, kh_ablate_round round, bool now, kh_error *err);
+/* Saves and returns KH_E_STOPPED. */
+kh_status kh_ablate_stop(kh_ablate_study *study, kh_ablate_round round, size_t done, size_t of,
+                         kh_error *err);
+
+double kh_ablate_seconds(void); /* of a clock that only goes forward */
 
 /* ---- rows of the result -------------------------------------------------------------------- */
 

@@ -22,8 +22,9 @@ kh_status kh_ablate_base_init(kh_ablate_base *b, kh_ctx *ctx, const kh_model *mo
     b->states = kh_calloc(capacity, sizeof *b->states);
     b->a = kh_calloc(capacity * blocks, sizeof *b->a);
     b->weight = kh_calloc(capacity * info->tokens, sizeof *b->weight);
+    b->tokens = kh_calloc(capacity * info->tokens, sizeof *b->tokens);
     kh_status status = KH_OK;
-    if (!taps || !names || !b->states || !b->a || !b->weight)
+    if (!taps || !names || !b->states || !b->a || !b->weight || !b->tokens)
         status = kh_fail(err, KH_E_MEMORY, "no memory for passes over %zu images", capacity);
     if (!status) {
         for (size_t i = 0; i < blocks; i++) {
@@ -54,6 +55,7 @@ void kh_ablate_base_clear(kh_ablate_base *b) {
     kh_free(b->states);
     kh_free(b->a);
     kh_free(b->weight);
+    kh_free(b->tokens);
     *b = (kh_ablate_base){0};
 }
 
@@ -65,7 +67,7 @@ kh_status kh_ablate_base_run(kh_ablate_base *b, const float *images, size_t coun
         for (size_t s = 0; s < b->blocks; s++)
             a[s] = kh_pass_tap(b->pass, s) + i * info->tokens * info->neurons;
         const float *x = kh_pass_tap(b->pass, b->resid_tap) + i * info->tokens * info->dim;
-        b->states[i] = (kh_ablate_state){x, a};
+        b->states[i] = (kh_ablate_state){.x = x, .a = a};
         if (!kh_ablate_has_weights(info)) continue;
         const float *scale = NULL;
         if (b->scale_tap != SIZE_MAX)
@@ -74,6 +76,13 @@ kh_status kh_ablate_base_run(kh_ablate_base *b, const float *images, size_t coun
         kh_lens_pool_weights(info, scale, b->weight + i * info->tokens, NULL);
     }
     return KH_OK;
+}
+
+void kh_ablate_base_mask(kh_ablate_base *b, size_t image, kh_ablate_tokens tokens,
+                         const uint8_t *on) {
+    size_t *rows = b->tokens + image * b->info->tokens;
+    b->states[image].rows =
+        (kh_ablate_rows){rows, kh_ablate_masked_tokens(b->info, tokens, on, rows)};
 }
 
 /* ---- what a variant did -------------------------------------------------------------------- */
@@ -164,6 +173,9 @@ static kh_status intervene(const intervening *v, kh_engine *e, kh_ablate_base *b
     const size_t pixels = 3 * info->image_height * info->image_width;
     for (size_t i = 0; i < v->images; i++) {
         KH_TRY(kh_ablate_base_run(base, images + i * pixels, 1, err));
+        if (v->what[0].mask)
+            kh_ablate_base_mask(base, 0, v->what[0].tokens,
+                                v->what[0].mask + i * (info->tokens - info->prefix_tokens));
         kh_engine_new_image(e);
         for (size_t n = 0; n < v->interventions; n++) {
             const kh_intervention *w = &v->what[n];
@@ -189,8 +201,11 @@ kh_status kh_lens_intervene(kh_ctx *ctx, const kh_model *model, const kh_interve
     size_t first = info->blocks, last = 0;
     for (size_t n = 0; n < interventions; n++) {
         KH_TRY(check_intervention(info, &what[n], err));
-        if (what[n].tokens != what[0].tokens)
+        if (what[n].tokens != what[0].tokens || what[n].mask != what[0].mask)
             return kh_fail(err, KH_E_ARG, "the interventions of one call change the same tokens");
+        if (kh_ablate_is_masked(what[n].tokens) != (what[n].mask != NULL))
+            return kh_fail(err, KH_E_ARG, "tokens %s %s", kh_ablate_tokens_name(what[n].tokens),
+                           what[n].mask ? "have no mask" : "need a mask of every image");
         for (size_t i = 0; i < what[n].count; i++) {
             const size_t block = what[n].neurons[i].block;
             if (block < first) first = block;

@@ -71,11 +71,9 @@ kh_status kh_engine_init(kh_engine *e, kh_ctx *ctx, const kh_model *model, size_
                      .info = info,
                      .first_block = first_block,
                      .blocks = blocks,
-                     .tokens = tokens,
-                     .first_token = tokens == KH_ABLATE_IMAGE ? info->prefix_tokens : 0,
-                     .end_token = tokens == KH_ABLATE_CLS ? 1 : info->tokens,
                      .capacity = capacity};
     KH_TRY(kh_ablate_check_model(model, tokens, err));
+    e->edited = kh_calloc(info->tokens, sizeof *e->edited);
     e->slots = kh_calloc(capacity, sizeof *e->slots);
     e->values = kh_calloc(blocks, sizeof *e->values);
     e->steps = kh_calloc(blocks, sizeof *e->steps);
@@ -83,9 +81,11 @@ kh_status kh_engine_init(kh_engine *e, kh_ctx *ctx, const kh_model *model, size_
     e->chains = kh_calloc(capacity + 1, sizeof *e->chains);
     e->x = kh_alloc_floats(capacity * state);
     e->scratch = kh_calloc(kh_ctx_threads(ctx), ENGINE_TOKENS * info->dim * sizeof *e->scratch);
-    if (!e->slots || !e->values || !e->steps || !e->alls || !e->chains || !e->x || !e->scratch)
+    if (!e->edited || !e->slots || !e->values || !e->steps || !e->alls || !e->chains || !e->x ||
+        !e->scratch)
         return kh_fail(err, KH_E_MEMORY, "no memory for %zu variants at once; try a smaller batch",
                        capacity);
+    e->edited_count = kh_ablate_edited_tokens(info, tokens, e->edited);
     KH_TRY(read_values(e, err));
     return make_steps(e, err);
 }
@@ -98,6 +98,7 @@ void kh_engine_clear(kh_engine *e) {
     for (size_t i = 0; i < KH_ENGINE_ALLS; i++)
         kh_free(e->all[i].sum);
     kh_pass_free(e->tail);
+    kh_free(e->edited);
     kh_free(e->slots);
     kh_free(e->alls);
     kh_free(e->chains);
@@ -106,6 +107,49 @@ void kh_engine_clear(kh_engine *e) {
     kh_free(e->x);
     kh_free(e->scratch);
     *e = (kh_engine){0};
+}
+
+/* ---- which tokens -------------------------------------------------------------------------- */
+
+size_t kh_ablate_edited_tokens(const kh_model_info *info, kh_ablate_tokens tokens, size_t *out) {
+    const size_t first = tokens == KH_ABLATE_IMAGE ? info->prefix_tokens : 0;
+    const size_t end = tokens == KH_ABLATE_CLS ? 1 : info->tokens;
+    if (kh_ablate_is_masked(tokens)) return 0;
+    for (size_t t = first; t < end; t++)
+        out[t - first] = t;
+    return end - first;
+}
+
+size_t kh_ablate_masked_tokens(const kh_model_info *info, kh_ablate_tokens tokens,
+                               const uint8_t *on, size_t *out) {
+    const size_t patches = info->tokens - info->prefix_tokens;
+    size_t count = 0;
+    for (size_t p = 0; p < patches; p++)
+        if ((on[p] != 0) == (tokens == KH_ABLATE_MASK)) out[count++] = info->prefix_tokens + p;
+    return count;
+}
+
+kh_ablate_rows kh_engine_rows(const kh_engine *e, const kh_ablate_state *state) {
+    return state->rows.tokens ? state->rows : (kh_ablate_rows){e->edited, e->edited_count};
+}
+
+/* Groups of tokens that share a walk, of the slot with most. */
+static size_t count_groups(const kh_engine *e) {
+    size_t most = 0;
+    for (size_t s = 0; s < e->count; s++) {
+        const size_t count = kh_engine_rows(e, e->slots[s].state).count;
+        if (count > most) most = count;
+    }
+    return (most + ENGINE_TOKENS - 1) / ENGINE_TOKENS;
+}
+
+/* The tokens of one group; none for a slot that has fewer. */
+static kh_ablate_rows rows_of_group(const kh_engine *e, const kh_engine_slot *slot, size_t group) {
+    const kh_ablate_rows all = kh_engine_rows(e, slot->state);
+    const size_t first = group * ENGINE_TOKENS;
+    if (first >= all.count) return (kh_ablate_rows){all.tokens, 0};
+    const size_t left = all.count - first;
+    return (kh_ablate_rows){all.tokens + first, left < ENGINE_TOKENS ? left : ENGINE_TOKENS};
 }
 
 /* ---- what the changed neurons add ---------------------------------------------------------- */
@@ -128,18 +172,18 @@ double kh_ablate_value(const kh_ablate_part *p, const kh_model_info *info, size_
     return old;
 }
 
-/* Adds the change of units[first .. end) of one scope block, at tokens first_token and on, to sums
- * [count, dim]. a [tokens, neurons] of that block. */
+/* Adds the change of units[first .. end) of one scope block at some tokens to sums [rows, dim].
+ * a [tokens, neurons] of that block. */
 static void add_units(const kh_engine *e, const kh_ablate_part *p, const uint32_t *units,
                       size_t first, size_t end, size_t scope_block, const float *a,
-                      size_t first_token, size_t count, double *sums) {
+                      kh_ablate_rows rows, double *sums) {
     const size_t neurons = e->info->neurons, dim = e->info->dim;
     for (size_t i = first; i < end; i++) {
         const size_t unit = units[i], j = unit % neurons;
         if (e->blocks > 1 && unit / neurons != scope_block) continue;
         const float *v = e->values[scope_block] + j * dim;
-        for (size_t t = 0; t < count; t++) {
-            const size_t token = first_token + t;
+        for (size_t t = 0; t < rows.count; t++) {
+            const size_t token = rows.tokens[t];
             const double old = (double)a[token * neurons + j];
             const double change = kh_ablate_value(p, e->info, i, unit, token, old) - old;
             if (change == 0) continue;
@@ -159,19 +203,20 @@ typedef struct all_job {
     const kh_engine *e;
     const kh_engine_all *all;
     const kh_ablate_state *state;
+    kh_ablate_rows rows;
 } all_job;
 
 static void all_task(void *arg, size_t task, size_t worker) {
     const all_job *j = arg;
     const kh_engine *e = j->e;
     const size_t neurons = e->info->neurons, dim = e->info->dim;
-    const size_t token = e->first_token + task;
-    double *sum = j->all->sum + token * dim;
+    const kh_ablate_rows row = {j->rows.tokens + task, 1};
+    double *sum = j->all->sum + row.tokens[0] * dim;
     (void)worker;
     memset(sum, 0, dim * sizeof *sum);
     for (size_t n = 0; n < neurons; n++) {
         const uint32_t unit = (uint32_t)n;
-        add_units(e, &j->all->part, &unit, 0, 1, 0, j->state->a[0], token, 1, sum);
+        add_units(e, &j->all->part, &unit, 0, 1, 0, j->state->a[0], row, sum);
     }
 }
 
@@ -191,8 +236,8 @@ static kh_status change_of_all(kh_engine *e, const kh_engine_slot *slot, const d
     if (!all->sum) all->sum = kh_calloc(e->info->tokens * e->info->dim, sizeof *all->sum);
     if (!all->sum) return kh_fail(err, KH_E_MEMORY, "no memory for the change of a whole block");
     all->part = *way;
-    all_job job = {e, all, slot->state};
-    kh_pool_run(kh_ctx_pool(e->ctx), e->end_token - e->first_token, all_task, &job);
+    all_job job = {e, all, slot->state, kh_engine_rows(e, slot->state)};
+    kh_pool_run(kh_ctx_pool(e->ctx), job.rows.count, all_task, &job);
     e->all_count++;
     *out = all->sum;
     return KH_OK;
@@ -218,12 +263,12 @@ typedef struct update_job {
     size_t scope_block, groups; /* groups of tokens */
 } update_job;
 
-static void write_tokens(const kh_engine *e, const float *from, float *to, size_t first,
-                         size_t count, const double *all, const double *sums) {
+static void write_tokens(const kh_engine *e, const float *from, float *to, kh_ablate_rows rows,
+                         const double *all, const double *sums) {
     const size_t dim = e->info->dim;
-    for (size_t t = 0; t < count; t++)
+    for (size_t t = 0; t < rows.count; t++)
         for (size_t d = 0; d < dim; d++) {
-            const size_t at = (first + t) * dim + d;
+            const size_t at = rows.tokens[t] * dim + d;
             const double change = all ? all[at] - sums[t * dim + d] : sums[t * dim + d];
             to[at] = change == 0 ? from[at] : (float)((double)from[at] + change);
         }
@@ -235,8 +280,8 @@ static void first_task(void *arg, size_t task, size_t worker) {
     const kh_engine *e = j->e;
     const size_t dim = e->info->dim, state = e->info->tokens * dim;
     const size_t chain = task / j->groups;
-    const size_t first = e->first_token + task % j->groups * ENGINE_TOKENS;
-    const size_t left = e->end_token - first, count = left < ENGINE_TOKENS ? left : ENGINE_TOKENS;
+    const kh_engine_slot *first = &e->slots[e->chains[chain]];
+    const kh_ablate_rows rows = rows_of_group(e, first, task % j->groups); /* of the whole chain */
     double *sums = e->scratch + worker * ENGINE_TOKENS * dim;
     memset(sums, 0, ENGINE_TOKENS * dim * sizeof *sums);
     size_t done = 0;
@@ -247,10 +292,10 @@ static void first_task(void *arg, size_t task, size_t worker) {
             const kh_ablate_part *part = &slot->parts[p];
             const uint32_t *units = all ? part->rest : part->units;
             const size_t end = all ? e->info->neurons - part->count : part->count;
-            add_units(e, part, units, p ? 0 : done, end, 0, slot->state->a[0], first, count, sums);
+            add_units(e, part, units, p ? 0 : done, end, 0, slot->state->a[0], rows, sums);
             if (p == 0) done = end;
         }
-        write_tokens(e, slot->state->x, e->x + s * state, first, count, all, sums);
+        write_tokens(e, slot->state->x, e->x + s * state, rows, all, sums);
     }
 }
 
@@ -260,25 +305,24 @@ static void later_task(void *arg, size_t task, size_t worker) {
     const kh_engine *e = j->e;
     const size_t tokens = e->info->tokens, dim = e->info->dim, neurons = e->info->neurons;
     const size_t s = task / j->groups;
-    const size_t first = e->first_token + task % j->groups * ENGINE_TOKENS;
-    const size_t left = e->end_token - first, count = left < ENGINE_TOKENS ? left : ENGINE_TOKENS;
+    const kh_ablate_rows rows = rows_of_group(e, &e->slots[s], task % j->groups);
     const kh_pass *step = e->steps[j->scope_block];
     const float *a = kh_pass_tap(step, 1) + s * tokens * neurons;
     double *sums = e->scratch + worker * ENGINE_TOKENS * dim;
     memset(sums, 0, ENGINE_TOKENS * dim * sizeof *sums);
     for (size_t p = 0; p < e->slots[s].part_count; p++) {
         const kh_ablate_part *part = &e->slots[s].parts[p];
-        add_units(e, part, part->units, 0, part->count, j->scope_block, a, first, count, sums);
+        add_units(e, part, part->units, 0, part->count, j->scope_block, a, rows, sums);
     }
     float *x = e->x + s * tokens * dim;
-    write_tokens(e, x, x, first, count, NULL, sums);
+    write_tokens(e, x, x, rows, NULL, sums);
 }
 
 /* ---- the line ------------------------------------------------------------------------------ */
 
 static kh_status update_first(kh_engine *e, kh_error *err) {
     const size_t state = e->info->tokens * e->info->dim;
-    const size_t groups = (e->end_token - e->first_token + ENGINE_TOKENS - 1) / ENGINE_TOKENS;
+    const size_t groups = count_groups(e);
     size_t chain_count = 0;
     for (size_t s = 0; s < e->count; s++) {
         const kh_engine_slot *slot = &e->slots[s];
@@ -296,7 +340,7 @@ static kh_status update_first(kh_engine *e, kh_error *err) {
 
 static kh_status update_later(kh_engine *e, size_t scope_block, kh_error *err) {
     const size_t state = e->info->tokens * e->info->dim;
-    const size_t groups = (e->end_token - e->first_token + ENGINE_TOKENS - 1) / ENGINE_TOKENS;
+    const size_t groups = count_groups(e);
     kh_pass *step = e->steps[scope_block];
     KH_TRY(kh_pass_run_from(step, e->x, e->count, err));
     memcpy(e->x, kh_pass_tap(step, 0), e->count * state * sizeof *e->x);

@@ -157,8 +157,10 @@ static double weight_taken(const kh_ablate_visit *v, const kh_ablate_part *part)
     const kh_ablate_study *s = v->study;
     const size_t neurons = s->info->neurons, unit = part->units[0];
     const float *a = v->state->a[unit / neurons] + unit % neurons;
+    const kh_ablate_rows rows = kh_engine_rows(&s->engine, v->state);
     double sum = 0;
-    for (size_t t = s->engine.first_token; t < s->engine.end_token; t++) {
+    for (size_t i = 0; i < rows.count; i++) {
+        const size_t t = rows.tokens[i];
         const double old = (double)a[t * neurons];
         sum += v->weight[t] * (old - kh_ablate_value(part, s->info, 0, unit, t, old));
     }

@@ -19,11 +19,10 @@ static void add_series(kh_ablate_study *s, kh_ablate_set set, kh_ablate_op op, b
         s->series[s->series_count++] = (kh_ablate_series){set, op, is_insertion, sets, k_count};
 }
 
-kh_status kh_ablate_plan_own(kh_ablate_study *s, kh_error *err) {
+void kh_ablate_list_series(kh_ablate_study *s) {
     const kh_ablate_options *o = &s->o;
     const size_t half = grid_up_to(s, s->units / 2), below = grid_up_to(s, s->units - 1);
     const size_t few = o->sets < INSERTION_SETS ? o->sets : INSERTION_SETS;
-    size_t cells, sums;
     const bool is_wanted = (o->designs & KH_ABLATE_OWN) != 0;
     for (size_t i = 0; i < o->op_count && is_wanted; i++)
         add_series(s, KH_ABLATE_RANKED, o->ops[i], false, 1, o->k_count);
@@ -34,6 +33,12 @@ kh_status kh_ablate_plan_own(kh_ablate_study *s, kh_error *err) {
         add_series(s, KH_ABLATE_RANDOM, o->ops[0], true, few, below);
     }
     s->columns = s->series_count * o->k_count * KH_ABLATE_METRICS;
+}
+
+kh_status kh_ablate_plan_own(kh_ablate_study *s, kh_error *err) {
+    const kh_ablate_options *o = &s->o;
+    size_t cells, sums;
+    kh_ablate_list_series(s);
     if (!kh_mul(s->images, s->columns, &cells) || !kh_mul(s->columns * 2, o->sets + 1, &sums))
         return kh_fail(err, KH_E_LIMIT, "too many images and conditions");
     s->own = kh_calloc(cells, sizeof *s->own);

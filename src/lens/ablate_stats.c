@@ -43,9 +43,14 @@ static void add_task(void *arg, size_t task, size_t worker) {
             weighted[n] += w * value;
         }
     }
+    double *active = s->activation + j->truth * s->units + block * neurons;
+    for (size_t i = 0; i < j->state->rows.count; i++) /* masked: means over tokens of its own */
+        for (size_t n = first; n < end; n++)
+            active[n] += (double)a[j->state->rows.tokens[i] * neurons + n];
 }
 
-static kh_status allocate(kh_ablate_study *s, size_t images, kh_error *err) {
+static kh_status allocate(kh_ablate_study *s, kh_error *err) {
+    const size_t images = s->asked;
     size_t cells = s->groups, all;
     const size_t pixels = 3 * s->info->image_height * s->info->image_width;
     if (!kh_mul(cells, s->units, &cells) || !kh_mul(cells, s->classes + 1, &all))
@@ -66,64 +71,96 @@ static kh_status allocate(kh_ablate_study *s, size_t images, kh_error *err) {
     s->means = kh_alloc_floats(cells);
     s->class_means = kh_alloc_floats(s->classes * cells);
     s->activation = kh_calloc(s->classes * s->units, sizeof *s->activation);
+    s->edited_of = kh_calloc(s->classes, sizeof *s->edited_of);
+    s->taken = kh_calloc(s->classes, sizeof *s->taken);
+    s->broken_at = kh_calloc(images, sizeof *s->broken_at);
+    const bool is_masked = kh_ablate_is_masked(s->o.tokens);
+    if (is_masked) s->masks = kh_calloc(images, s->patches);
     if (s->pixels && s->donor_pixels && s->index && s->truth && s->donor && s->other &&
         s->is_right && s->predicted && s->base_margin && s->class_n && s->sums && s->magnitude &&
-        s->weighted && s->means && s->class_means && s->activation)
+        s->weighted && s->means && s->class_means && s->activation && s->edited_of && s->taken &&
+        s->broken_at && (s->masks || !is_masked))
         return KH_OK;
     return kh_fail(err, KH_E_MEMORY, "no memory for the means of %zu neurons over %zu classes",
                    s->units, s->classes);
 }
 
-/* A batch of images that were read. */
-static kh_status take_batch(kh_ablate_study *s, kh_ablate_base *base, size_t count,
-                            const size_t *index, const size_t *truth, kh_error *err) {
-    KH_TRY(kh_ablate_base_run(base, s->pixels, count, err));
-    for (size_t i = 0; i < count; i++) {
-        const float *logits = kh_pass_logits(base->pass) + i * s->classes;
-        const size_t at = s->images++, c = truth[i];
-        s->index[at] = index[i];
+/* The images of a batch, as they were read. */
+typedef struct reading {
+    kh_ablate_base base;
+    kh_ablate_masks masks;
+    size_t count, *index, *truth; /* [image_batch] */
+} reading;
+
+static kh_status take_batch(kh_ablate_study *s, reading *r, kh_error *err) {
+    if (r->count == 0) return KH_OK;
+    KH_TRY(kh_ablate_base_run(&r->base, s->pixels, r->count, err));
+    for (size_t i = 0; i < r->count; i++) {
+        const float *logits = kh_pass_logits(r->base.pass) + i * s->classes;
+        const size_t at = s->images++, c = r->truth[i];
+        s->index[at] = r->index[i];
         s->truth[at] = c;
         s->class_n[c]++;
         s->predicted[at] = kh_ablate_predicted(logits, s->classes);
         s->is_right[at] = s->predicted[at] == c;
         s->base_margin[at] = (float)kh_ablate_margin(logits, s->classes, c);
+        if (s->masks) kh_ablate_base_mask(&r->base, i, s->o.tokens, s->masks + at * s->patches);
+        s->edited_of[c] += r->base.states[i].rows.count;
         adding job = {.s = s,
-                      .state = &base->states[i],
-                      .weight = base->weight + i * s->info->tokens,
+                      .state = &r->base.states[i],
+                      .weight = r->base.weight + i * s->info->tokens,
                       .truth = c,
                       .chunks = (s->info->neurons + CHUNK - 1) / CHUNK};
         kh_pool_run(kh_ctx_pool(s->ctx), s->blocks * job.chunks, add_task, &job);
     }
+    r->count = 0;
     return KH_OK;
 }
 
-static kh_status read_all(kh_ablate_study *s, kh_ablate_base *base, size_t images,
-                          const size_t *truth, size_t *taken, size_t *index, size_t *classes,
-                          kh_error *err) {
+/* Image s->next into the batch, or left out and counted. */
+static kh_status look_at(kh_ablate_study *s, reading *r, kh_error *err) {
+    const size_t i = s->next, truth = s->asked_truth[i];
     const size_t pixels = 3 * s->info->image_height * s->info->image_width;
-    size_t count = 0;
-    for (size_t i = 0; i < images; i++) {
-        if (s->o.progress && !s->o.progress(s->o.progress_user, "images", i, 2 * images))
-            return kh_fail(err, KH_E_STOPPED, "stopped after %zu of %zu images", i, images);
-        if (truth[i] >= s->classes) {
-            s->unlabelled++;
-            continue;
-        }
-        if (s->o.per_class && taken[truth[i]] == s->o.per_class) continue;
-        bool is_broken = false;
-        KH_TRY(s->read(s->user, i, s->pixels + count * pixels, &is_broken, err));
-        if (is_broken) {
-            s->broken++;
-            continue;
-        }
-        taken[truth[i]]++;
-        index[count] = i;
-        classes[count++] = truth[i];
-        if (count < s->o.image_batch) continue;
-        KH_TRY(take_batch(s, base, count, index, classes, err));
-        count = 0;
+    if (truth >= s->classes) {
+        s->unlabelled++;
+        return KH_OK;
     }
-    return count ? take_batch(s, base, count, index, classes, err) : KH_OK;
+    if (s->o.per_class && s->taken[truth] == s->o.per_class) return KH_OK;
+    bool is_broken = false;
+    KH_TRY(s->read(s->user, i, s->pixels + r->count * pixels, &is_broken, err));
+    if (is_broken) {
+        s->broken_at[s->broken++] = i;
+        return KH_OK;
+    }
+    if (s->masks) {
+        size_t edited;
+        uint8_t *mask = s->masks + (s->images + r->count) * s->patches;
+        KH_TRY(kh_ablate_masks_read(&r->masks, i, truth, mask, &edited, err));
+        if (edited == 0) {
+            s->unmasked++;
+            return KH_OK;
+        }
+    }
+    s->taken[truth]++;
+    r->index[r->count] = i;
+    r->truth[r->count++] = truth;
+    return KH_OK;
+}
+
+static kh_status read_all(kh_ablate_study *s, reading *r, kh_error *err) {
+    while (s->next < s->asked) {
+        if (s->o.progress && !s->o.progress(s->o.progress_user, "images", s->next, 2 * s->asked)) {
+            KH_TRY(take_batch(s, r, err));
+            return kh_ablate_stop(s, KH_ABLATE_FIRST, s->next, s->asked, err);
+        }
+        KH_TRY(look_at(s, r, err));
+        s->next++;
+        if (r->count < s->o.image_batch) continue;
+        KH_TRY(take_batch(s, r, err));
+        KH_TRY(kh_ablate_save(s, KH_ABLATE_FIRST, false, err));
+    }
+    KH_TRY(take_batch(s, r, err));
+    return kh_ablate_save(s, KH_ABLATE_FIRST, s->has_first, err); /* all of it, or little */
 }
 
 /* Means of neurons at prefix tokens, patches, and over the edited tokens. */
@@ -142,10 +179,13 @@ static void divide(kh_ablate_study *s) {
                 const double sum = sums[g * s->units + u];
                 const double tokens = g < prefix ? 1 : (double)patches;
                 means[g * s->units + u] = n > 0 ? (float)(sum / (n * tokens)) : 0;
-                if (c && n > 0 && (g < first_groups || (g == prefix && has_patches)))
+                if (c && n > 0 && !s->masks && (g < first_groups || (g == prefix && has_patches)))
                     s->activation[(c - 1) * s->units + u] += sum / (n * edited);
             }
     }
+    for (size_t c = 0; c < s->classes && s->masks; c++)
+        for (size_t u = 0; u < s->units && s->edited_of[c]; u++)
+            s->activation[c * s->units + u] /= (double)s->edited_of[c];
 }
 
 /* Partners without fixed points (Sattolo's one cycle), and classes to steer to. */
@@ -165,30 +205,32 @@ static void draw_partners(kh_ablate_study *s) {
     }
 }
 
-kh_status kh_ablate_gather_stats(kh_ablate_study *s, size_t images, const size_t *truth,
-                                 kh_error *err) {
-    kh_ablate_base base = {0};
-    s->asked = images;
-    KH_TRY(allocate(s, images, err));
-    size_t *taken = kh_calloc(s->classes, sizeof *taken);
-    size_t *index = kh_calloc(s->o.image_batch, sizeof *index);
-    size_t *classes = kh_calloc(s->o.image_batch, sizeof *classes);
+kh_status kh_ablate_gather_stats(kh_ablate_study *s, kh_error *err) {
+    KH_TRY(allocate(s, err));
+    reading r = {.index = kh_calloc(s->o.image_batch, sizeof *r.index),
+                 .truth = kh_calloc(s->o.image_batch, sizeof *r.truth)};
     kh_status status = KH_OK;
-    if (!taken || !index || !classes) status = kh_fail(err, KH_E_MEMORY, "no memory for images");
+    if (!r.index || !r.truth) status = kh_fail(err, KH_E_MEMORY, "no memory for images");
     if (!status)
-        status = kh_ablate_base_init(&base, s->ctx, s->model, s->first_block, s->blocks,
+        status = kh_ablate_base_init(&r.base, s->ctx, s->model, s->first_block, s->blocks,
                                      s->o.image_batch, err);
-    if (!status) status = read_all(s, &base, images, truth, taken, index, classes, err);
-    kh_ablate_base_clear(&base);
-    kh_free(taken);
-    kh_free(index);
-    kh_free(classes);
+    if (!status) status = kh_ablate_masks_init(&r.masks, s, err);
+    if (!status) status = kh_ablate_load(s, KH_ABLATE_FIRST, err);
+    if (!status) status = read_all(s, &r, err);
+    kh_ablate_masks_clear(&r.masks);
+    kh_ablate_base_clear(&r.base);
+    kh_free(r.index);
+    kh_free(r.truth);
     if (status) return status;
+    if (s->images == 0 && s->unmasked > 0)
+        return kh_fail(err, KH_E_ARG,
+                       "none of the %zu images has tokens to change: of %zu no patch counts as %s",
+                       s->asked, s->unmasked, kh_ablate_tokens_name(s->o.tokens));
     if (s->images == 0)
         return kh_fail(err, KH_E_ARG,
                        "none of the %zu images can be used: %zu have no true class of the model, "
                        "%zu could not be read",
-                       images, s->unlabelled, s->broken);
+                       s->asked, s->unlabelled, s->broken);
     divide(s);
     draw_partners(s);
     kh_free(s->sums);

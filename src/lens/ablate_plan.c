@@ -1,0 +1,215 @@
+/* What a study will take, before it begins: numbers of variants from options and classes alone,
+ * time from a few variants of noise. */
+#include "lens/ablate.h"
+
+#include "base/alloc.h"
+#include "base/rng.h"
+
+enum { FEW = 10, REPEATS = 3 };
+
+/* Bytes of a cell, in the .csv and in run.sqlite together, and of all figures; measured, see
+ * docs/analyses/ablation.md. */
+#define CELL_BYTES   19.0
+#define FIGURE_BYTES 1.2e6
+
+/* ---- how many ------------------------------------------------------------------------------ */
+
+static kh_status count_images(kh_ablate_study *s, size_t *seen, kh_error *err) {
+    s->class_n = kh_calloc(s->classes, sizeof *s->class_n);
+    if (!s->class_n) return kh_fail(err, KH_E_MEMORY, "no memory for classes");
+    for (size_t i = 0; i < s->asked; i++) {
+        const size_t c = s->asked_truth[i];
+        if (c >= s->classes || (s->o.per_class && s->class_n[c] == s->o.per_class)) continue;
+        *seen += s->class_n[c]++ == 0;
+        s->images++;
+    }
+    if (s->images) return KH_OK;
+    return kh_fail(err, KH_E_ARG, "none of the %zu images has a true class of the model", s->asked);
+}
+
+static size_t at_most(size_t value, size_t most) {
+    return value < most ? value : most;
+}
+
+/* Of one image. */
+static void count_variants(kh_ablate_study *s, size_t seen, size_t out[KH_ABLATE_DESIGNS]) {
+    const kh_ablate_options *o = &s->o;
+    size_t own = 0;
+    kh_ablate_list_series(s);
+    for (size_t i = 0; i < s->series_count; i++)
+        own += s->series[i].sets * s->series[i].k_count;
+    s->o.pairs = at_most(o->pairs, seen - 1);
+    s->listed_count = at_most(3 * o->keys + o->random_keys, s->units);
+    s->shared_count = at_most(o->most_shared, seen / 2);
+    const size_t all[KH_ABLATE_DESIGNS] = {own,
+                                           seen * o->sweep_k_count,
+                                           1 + 2 * o->pairs,
+                                           4 * KH_STEER_DOSES,
+                                           s->listed_count,
+                                           2 * s->shared_count};
+    for (size_t d = 0; d < KH_ABLATE_DESIGNS; d++)
+        out[d] = o->designs >> d & 1u ? all[d] : 0;
+}
+
+/* ---- how large ----------------------------------------------------------------------------- */
+
+static void estimate_bytes(const kh_ablate_study *s, size_t seen, kh_ablate_estimate *e) {
+    const kh_ablate_options *o = &s->o;
+    const size_t *v = e->variants_of;
+    const double units = (double)s->units, classes = (double)s->classes, n = (double)s->images;
+    const double cells = (double)s->groups * units;
+    const double sums = 8 * ((classes + 1) * cells + 2 * classes * units);
+    const double sets = 16.0 * (double)s->columns * (double)(o->sets + 1);
+    const double row =
+        4.0 * (double)(s->columns + KH_SWEEP_COLUMNS * v[1] + KH_CAUSAL_COLUMNS * v[4] +
+                       KH_STEER_COLUMNS * v[3] + KH_SHARED_COLUMNS * v[5] / 2) +
+        (v[2] ? 4.0 * KH_SWAP_COLUMNS * (double)o->pairs : 0);
+    e->state_bytes = (uint64_t)(sums + sets + n * (row + 40));
+    /* orders of neurons, alignments, means of classes; variants at once */
+    e->memory_bytes =
+        (uint64_t)(sets + n * row + sums + classes * (4 * cells + 40 * units) +
+                   4.0 * (double)(s->info->tokens * s->info->dim * (o->batch + o->image_batch)));
+    const double groups = (double)seen + 1;
+    double table = 0; /* cells */
+    if (v[0]) table += groups * 2 * 17 * (double)(s->series_count * o->k_count * 9);
+    if (v[1]) table += groups * 17 * (double)(o->sweep_k_count * 8);
+    if (v[2]) table += groups * 17 * (double)o->pairs;
+    if (v[3]) table += groups * 19 * 4 * KH_STEER_DOSES;
+    if (v[4]) table += (groups - 1) * 18 * (double)s->listed_count + groups * 8 * 27;
+    table += groups * 29 + 100 * 6;
+    e->disk_bytes = (uint64_t)(CELL_BYTES * table + FIGURE_BYTES);
+}
+
+/* ---- how long ------------------------------------------------------------------------------ */
+
+static void ignore(void *user, size_t tag, const float *logits) {
+    (void)user;
+    (void)tag;
+    (void)logits;
+}
+
+typedef struct timing {
+    kh_ablate_study *s;
+    kh_ablate_base base;
+    float *pixels;   /* [image_batch, 3, height, width] */
+    uint32_t *order; /* [units] */
+    uint8_t *mask;   /* [patches] every other one */
+} timing;
+
+static kh_status time_images(timing *t, double *each, kh_error *err) {
+    const size_t batch = t->s->o.image_batch;
+    for (size_t i = 0; i < REPEATS; i++) {
+        const double start = kh_ablate_seconds();
+        KH_TRY(kh_ablate_base_run(&t->base, t->pixels, batch, err));
+        const double took = (kh_ablate_seconds() - start) / (double)batch;
+        if (i == 0 || took < *each) *each = took;
+    }
+    return KH_OK;
+}
+
+static kh_status add(timing *t, size_t count, bool is_whole, kh_error *err) {
+    kh_ablate_study *s = t->s;
+    const kh_ablate_part part = {.units = t->order,
+                                 .count = count,
+                                 .rest = is_whole ? t->order + count : NULL,
+                                 .op = KH_ABLATE_ZERO};
+    return kh_engine_add(&s->engine, &t->base.states[0], &part, 1, 0, ignore, NULL, err);
+}
+
+/* A full line of variants: nested sets as of design A, or a few neurons each as of the others. */
+static kh_status time_variants(timing *t, bool is_own, double *each, kh_error *err) {
+    kh_ablate_study *s = t->s;
+    const size_t batch = s->engine.capacity;
+    for (size_t i = 0; i < REPEATS; i++) {
+        const double start = kh_ablate_seconds();
+        for (size_t v = 0; v < batch; v++)
+            KH_TRY(add(t, is_own ? s->o.k[v % s->o.k_count] : at_most(FEW, s->units), is_own, err));
+        KH_TRY(kh_engine_flush(&s->engine, ignore, NULL, err));
+        const double took = (kh_ablate_seconds() - start) / (double)batch;
+        if (i == 0 || took < *each) *each = took;
+    }
+    return KH_OK;
+}
+
+static kh_status begin_timing(timing *t, kh_error *err) {
+    kh_ablate_study *s = t->s;
+    const size_t floats = s->o.image_batch * 3 * s->info->image_height * s->info->image_width;
+    t->pixels = kh_alloc_floats(floats);
+    t->order = kh_calloc(s->units, sizeof *t->order);
+    t->mask = kh_calloc(s->patches, 1);
+    if (!t->pixels || !t->order || !t->mask)
+        return kh_fail(err, KH_E_MEMORY, "no memory to try a few variants");
+    kh_rng rng = kh_rng_make(0, 0);
+    for (size_t i = 0; i < floats; i++)
+        t->pixels[i] = (float)kh_rng_below(&rng, 1000) * 2e-3f - 1.0f;
+    for (size_t i = 0; i < s->units; i++)
+        t->order[i] = (uint32_t)i;
+    for (size_t i = 0; i < s->patches; i += 2)
+        t->mask[i] = 1;
+    KH_TRY(kh_ablate_base_init(&t->base, s->ctx, s->model, s->first_block, s->blocks,
+                               s->o.image_batch, err));
+    return kh_engine_init(&s->engine, s->ctx, s->model, s->first_block, s->blocks, s->o.tokens,
+                          s->o.batch, err);
+}
+
+static kh_status estimate_time(timing *t, kh_ablate_estimate *e, kh_error *err) {
+    kh_ablate_study *s = t->s;
+    double image = 0, own = 0, other = 0, gflop = 0, rounds = 2;
+    KH_TRY(begin_timing(t, err));
+    KH_TRY(time_images(t, &image, err));
+    if (kh_ablate_is_masked(s->o.tokens)) kh_ablate_base_mask(&t->base, 0, s->o.tokens, t->mask);
+    KH_TRY(time_variants(t, true, &own, err));
+    KH_TRY(time_variants(t, false, &other, err));
+    for (size_t i = 0; i < s->o.op_count; i++)
+        rounds += s->o.ops[i] == KH_ABLATE_RESAMPLE; /* another image lends its coefficients */
+    gflop = kh_pass_gflop(s->engine.tail);
+    for (size_t b = 1; b < s->blocks; b++)
+        gflop += kh_pass_gflop(s->engine.steps[b]);
+    const double n = (double)s->images, all = (double)e->variants / n;
+    const double of_own = (double)e->variants_of[0];
+    e->share = gflop / kh_pass_gflop(t->base.pass);
+    e->passes = n * (rounds + all * e->share);
+    e->seconds = n * (rounds * image + of_own * own + (all - of_own) * other);
+    e->memory_bytes += kh_pass_memory_bytes(t->base.pass) + kh_pass_memory_bytes(s->engine.tail);
+    return KH_OK;
+}
+
+static kh_status plan(kh_ablate_study *s, kh_ablate_estimate *e, kh_error *err) {
+    timing t = {.s = s};
+    size_t seen = 0;
+    KH_TRY(kh_ablate_prepare(s, err));
+    KH_TRY(count_images(s, &seen, err));
+    count_variants(s, seen, e->variants_of);
+    e->images = s->images;
+    e->classes = seen;
+    e->block = s->o.is_global ? SIZE_MAX : s->o.block;
+    e->neurons = s->units;
+    for (size_t d = 0; d < KH_ABLATE_DESIGNS; d++)
+        e->variants += (uint64_t)e->variants_of[d] * s->images;
+    estimate_bytes(s, seen, e);
+    const kh_status status = estimate_time(&t, e, err);
+    kh_ablate_base_clear(&t.base);
+    kh_free(t.mask);
+    kh_free(t.order);
+    kh_free(t.pixels);
+    return status;
+}
+
+kh_status kh_ablate_plan(kh_ctx *ctx, const kh_model *model, const kh_ablate_options *options,
+                         size_t images, const size_t *truth, kh_ablate_estimate *out,
+                         kh_error *err) {
+    *out = (kh_ablate_estimate){0};
+    kh_ablate_study *s = kh_calloc(1, sizeof *s);
+    if (!s) return kh_fail(err, KH_E_MEMORY, "no memory for an ablation");
+    *s = (kh_ablate_study){.ctx = ctx,
+                           .model = model,
+                           .info = kh_model_get_info(model),
+                           .o = *options,
+                           .asked = images,
+                           .asked_truth = truth};
+    const kh_status status = plan(s, out, err);
+    kh_engine_clear(&s->engine);
+    kh_free(s->class_n);
+    kh_free(s);
+    return status;
+}
