@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/status.h"
 
@@ -15,11 +16,23 @@
  * is lost. Room for |sum| < 2^43. */
 #define KH_FIX_SCALE 1048576.0
 
+/* To the nearest integer, halves to the even one, as llrint, which is a call for every number:
+ * between 2^52 and 2^53 the last bit of a double is worth 1, so adding does the rounding. */
+static inline int64_t kh_fix_round(double x) {
+    const double shift = 0x1.8p52;
+    if (!(fabs(x) < 0x1p51)) return (int64_t)llrint(x);
+    const double moved = x + shift;
+    int64_t bits, zero;
+    memcpy(&bits, &moved, sizeof bits);
+    memcpy(&zero, &shift, sizeof zero);
+    return bits - zero;
+}
+
 /* False, and the sum unchanged, when the value is not finite or the sum would leave its room. */
 static inline bool kh_fix_add(int64_t *sum, double value) {
     const double scaled = value * KH_FIX_SCALE;
     if (!(fabs(scaled) < 0x1p62)) return false;
-    return !__builtin_add_overflow(*sum, (int64_t)llrint(scaled), sum);
+    return !__builtin_add_overflow(*sum, kh_fix_round(scaled), sum);
 }
 
 static inline double kh_fix_value(int64_t sum) {

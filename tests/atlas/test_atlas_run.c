@@ -129,7 +129,7 @@ static void a_stopped_run_goes_on_where_it_was(void **state) {
     size_t calls = 0;
     while (kh_atlas(w.ctx, w.model, w.source, &options, &summary, &err) == KH_E_STOPPED) {
         assert_false(summary.is_complete);
-        stop.after = stop.seen + 5;
+        stop.after = stop.seen + ATLAS_SET_IMAGES / 6;
         assert_true(++calls < 20);
     }
     assert_true(calls >= 3);

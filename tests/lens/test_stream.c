@@ -147,6 +147,23 @@ static void auroc_counts_pairs(void **unused) {
     assert_true(isnan(kh_sketch_auroc(a, none, 3)));
 }
 
+static void rounding_is_that_of_the_library(void **unused) {
+    (void)unused;
+    kh_rng rng = kh_rng_make(7, 1);
+    static const double odd[] = {0.5,      1.5,     2.5,          -0.5,         -2.5,
+                                 0x1p51,   -0x1p51, 0x1p51 - 0.5, 0x1p51 - 1.5, 0x1p52 + 1,
+                                 0x1.fp61, -0.0,    0x1p-1074};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        assert_int_equal(kh_fix_round(odd[i]), llrint(odd[i]));
+    for (int exponent = -4; exponent < 62; exponent++)
+        for (int i = 0; i < 200; i++) {
+            const double x = ldexp(2 * kh_rng_unit(&rng) - 1, exponent);
+            const double half = floor(x) + 0.5; /* a tie, where it still can be told */
+            assert_int_equal(kh_fix_round(x), llrint(x));
+            assert_int_equal(kh_fix_round(half), llrint(half));
+        }
+}
+
 static void what_cannot_be_summed_is_refused(void **unused) {
     (void)unused;
     int64_t sum = 0;
@@ -188,6 +205,7 @@ int main(void) {
         cmocka_unit_test(the_sketch_knows_quantiles_to_half_a_percent),
         cmocka_unit_test(bins_hold_what_their_edges_say),
         cmocka_unit_test(auroc_counts_pairs),
+        cmocka_unit_test(rounding_is_that_of_the_library),
         cmocka_unit_test(what_cannot_be_summed_is_refused),
         cmocka_unit_test(moments_come_back_from_sums),
     };

@@ -5,7 +5,7 @@ keyhole atlas random:test_vit @list --out whole -q | sed 's/ (.*images.s)//; s/d
 for i in 2 0 1; do keyhole atlas random:test_vit @list --out parts --shard $i/3 -q --batch $((i + 1)) --threads 1 >/dev/null; done
 keyhole status parts
 keyhole status parts --digest; echo "status $?"
-keyhole merge random:test_vit @list --out parts -q | sed 's/ (.*images.s)//; s/digest .*/digest/'
+keyhole merge random:test_vit @list --out parts -q --no-figures | sed 's/ (.*images.s)//; s/digest .*/digest/'
 [ "$(keyhole status whole --digest)" = "$(keyhole status parts --digest)" ] && echo "one digest"
 keyhole atlas random:test_vit @list --out parts -q | head -n 1
 keyhole status parts
