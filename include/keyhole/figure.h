@@ -142,7 +142,8 @@ typedef enum kh_figure_line_kind {
     KH_LINE_SOLID,
     KH_LINE_DASHED,
     KH_LINE_POINTS, /* line with a dot at each value */
-    KH_LINE_NULL    /* grey: what chance gives */
+    KH_LINE_NULL,   /* grey: what chance gives */
+    KH_LINE_DOTS    /* pale dots and no line: one for each class, say */
 } kh_figure_line_kind;
 
 typedef struct kh_figure_line {

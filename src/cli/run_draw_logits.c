@@ -33,8 +33,9 @@ void kh_draw_attribution(kh_plate *p) {
     kh_plate_caption(
         p,
         "Exact parts of the true class's logit, mean over %.0f labelled pictures: what "
-        "attention, key neurons and MLP biases of a block write into the class token, "
-        "through the final norm with its own denominator. The parts of all blocks, the "
+        "attention, key neurons and MLP biases of a block write into what the classifier reads "
+        "(the class token, or the mean of the patches), through the final norm with its own "
+        "denominator. The parts of all blocks, the "
         "embedding and a constant sum to the logit (worst error %.2g). Spearman: do "
         "the neurons that contribute more have the larger alignment (fold)?",
         images, error);

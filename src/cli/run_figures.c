@@ -56,6 +56,7 @@ static const struct {
     {"audit", "audit", false, kh_draw_audit},
     {"identifiability", "identifiability", false, kh_draw_identifiability},
     {"composition", "composition", false, kh_draw_composition},
+    {"key_value", "kv_blocks", false, kh_draw_key_value},
     {"detectors", "detectors", true, kh_draw_detectors},
     {"regions", "regions", true, kh_draw_regions},
     {"masks", "masks", true, kh_draw_masks},

@@ -96,6 +96,7 @@ void kh_draw_attribution(kh_plate *p);
 void kh_draw_cumulative(kh_plate *p);
 void kh_draw_identifiability(kh_plate *p);
 void kh_draw_composition(kh_plate *p);
+void kh_draw_key_value(kh_plate *p);
 void kh_draw_detectors(kh_plate *p);
 void kh_draw_regions(kh_plate *p);
 void kh_draw_masks(kh_plate *p);

@@ -55,6 +55,21 @@ static void draw_band(const line_chart *data, cairo_t *cr, size_t index, kh_box 
     }
 }
 
+static void draw_dot(const line_chart *data, cairo_t *cr, double x, double y, double radius,
+                     kh_box area) {
+    if (!can_draw(&data->chart, x, y)) return;
+    cairo_arc(cr, kh_chart_x(&data->chart, area, x), kh_chart_y(&data->chart, area, y), radius, 0,
+              2 * 3.14159265358979);
+    cairo_fill(cr);
+}
+
+static void draw_dots(const line_chart *data, cairo_t *cr, size_t index, kh_box area) {
+    const kh_figure_line *line = &data->lines[index];
+    kh_set_rgb(cr, colour(data, index), 0.4);
+    for (size_t i = 0; line->y && i < line->count; i++)
+        draw_dot(data, cr, x_at(line, i), line->y[i], 2, area);
+}
+
 static void draw_line(const line_chart *data, cairo_t *cr, size_t index, kh_box area) {
     const kh_figure_line *line = &data->lines[index];
     const double dashes[] = {6, 4};
@@ -85,11 +100,7 @@ static void draw_line(const line_chart *data, cairo_t *cr, size_t index, kh_box 
         const bool is_alone =
             (i == 0 || !can_draw(&data->chart, x_at(line, i - 1), line->y[i - 1])) &&
             (i + 1 == line->count || !can_draw(&data->chart, x_at(line, i + 1), line->y[i + 1]));
-        if (!can_draw(&data->chart, x, line->y[i]) || !(is_alone || line->kind == KH_LINE_POINTS))
-            continue;
-        cairo_arc(cr, kh_chart_x(&data->chart, area, x), kh_chart_y(&data->chart, area, line->y[i]),
-                  3, 0, 2 * 3.14159265358979);
-        cairo_fill(cr);
+        if (is_alone || line->kind == KH_LINE_POINTS) draw_dot(data, cr, x, line->y[i], 3, area);
     }
 }
 
@@ -103,7 +114,10 @@ static void lines_draw(kh_letters *letters, cairo_t *cr, const void *opaque, kh_
     for (size_t i = 0; i < data->line_count; i++)
         if (data->lines[i].kind != KH_LINE_NULL) draw_band(data, cr, i, area);
     for (size_t i = 0; i < data->line_count; i++)
-        draw_line(data, cr, i, area);
+        if (data->lines[i].kind == KH_LINE_DOTS)
+            draw_dots(data, cr, i, area);
+        else
+            draw_line(data, cr, i, area);
 }
 
 /* ---- copying --------------------------------------------------------------------------------- */
@@ -132,6 +146,7 @@ static bool keep_keys(kh_figure *figure, line_chart *data) {
         const uint32_t rgb = colour(data, i);
         const kh_key_kind kind = line->kind == KH_LINE_DASHED   ? KH_KEY_DASH
                                  : line->kind == KH_LINE_POINTS ? KH_KEY_POINTS
+                                 : line->kind == KH_LINE_DOTS   ? KH_KEY_DOT
                                                                 : KH_KEY_LINE;
         if (line->y) {
             const kh_key key = {line->name, rgb, kind};

@@ -257,6 +257,41 @@ static void lines_break_where_a_value_is_missing(void **state) {
     kh_figure_free(figure);
 }
 
+/* A hue at 0.4 over white? */
+static bool is_pale(uint32_t rgb, uint32_t hue) {
+    for (int shift = 0; shift < 24; shift += 8) {
+        const double want = 255 - 0.4 * (255 - (double)(hue >> shift & 255));
+        if (fabs((double)(rgb >> shift & 255) - want) > 2) return false;
+    }
+    return true;
+}
+
+static void dots_of_a_strip_have_no_line(void **state) {
+    (void)state;
+    const double x[] = {0, 1, 1.5, 3}, y[] = {0.45, 0.45, (double)NAN, 0.45};
+    const kh_figure_line strip = {.x = x, .y = y, .count = 4, .kind = KH_LINE_DOTS};
+    const kh_figure_lines lines = {.y = {.high = 1}, .lines = &strip, .line_count = 1};
+    kh_figure *figure = new_page();
+    kh_error err;
+    size_t dots = 0, first[4] = {0};
+    bool was_dot = false;
+    kh_assert_ok(kh_figure_add_lines(figure, &lines, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    for (size_t column = 0; column < page.width; column++) {
+        bool has_dot = false;
+        for (size_t row = 0; row < page.height; row++) {
+            has_dot |= is_pale(kh_pixel(&page, column, row), kh_hues[0]);
+            assert_true(kh_pixel(&page, column, row) != kh_hues[0]);
+        }
+        if (has_dot && !was_dot && dots < 4) first[dots++] = column;
+        was_dot = has_dot;
+    }
+    assert_int_equal(dots, 3);
+    assert_near((double)(first[2] - first[1]) / (double)(first[1] - first[0]), 2, 0.02);
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
 static void histograms_show_shares(void **state) {
     (void)state;
     const uint64_t counts[] = {100, 300, 0, 200};
@@ -407,6 +442,7 @@ int main(void) {
         cmocka_unit_test(bars_are_as_tall_as_their_values),
         cmocka_unit_test(stacked_bars_add_up),
         cmocka_unit_test(lines_break_where_a_value_is_missing),
+        cmocka_unit_test(dots_of_a_strip_have_no_line),
         cmocka_unit_test(histograms_show_shares),
         cmocka_unit_test(matrix_cells_wear_their_colour),
         cmocka_unit_test(stems_name_the_largest),

@@ -3,7 +3,7 @@ command -v python3 >/dev/null || { echo "no python3 to read JSON with" >&2; exit
 keyhole diorama --out world -n 5 --size 32 -q >/dev/null 2>&1 || exit 1
 model=$DATA/../../demo/model
 [ -e "$model/model.safetensors" ] || { echo "no demo model here" >&2; exit 77; }
-keyhole atlas "$model" world/images/scenes --truth world --lenses accuracy,units,class_mean,exemplars,selectivity,audit --out run -q --no-figures >/dev/null 2>&1 || exit 1
+keyhole atlas "$model" world/images/scenes --truth world --lenses accuracy,units,class_mean,exemplars,selectivity,audit,key_value --out run -q --no-figures >/dev/null 2>&1 || exit 1
 ls run | grep figures
 keyhole status run --digest >before
 keyhole figures run -q
