@@ -10,6 +10,7 @@ import os
 
 os.environ.setdefault("TIMM_FUSED_ATTN", "0")
 
+import json
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.data import create_transform, resolve_model_data_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -88,6 +89,37 @@ def gradient_maps(model, x, truth, double):
         x = x + out.detach()
         x = (x + block.mlp(block.norm2(x))).detach()
     return total
+
+
+def relevance(model, images, truth):
+    """Chefer et al. 2021: the whole matrix R, as published; gradients of the class's logit at every pattern of one graph."""
+    x, patterns = embed(model, images), []
+    for block in model.blocks:
+        pattern, _, mix = attention(block, x)
+        patterns.append(pattern)
+        x = x + mix(pattern)
+        x = x + block.mlp(block.norm2(x))
+    z = model.head(model.norm(x)[:, 0]).gather(1, truth[:, None]).sum()
+    R = torch.eye(x.shape[1], dtype=x.dtype).expand(len(x), -1, -1)
+    for pattern, gradient in zip(patterns, torch.autograd.grad(z, patterns)):
+        R = R + (pattern * gradient).clamp(min=0).mean(1).detach() @ R
+    return R[:, 0, PREFIX:]
+
+
+def recorded_relevance(name, c):
+    """The same on timm's own forward pass, of a recorded case's input."""
+    folder = ROOT / "tests/data/golden" / name
+    config = json.loads((folder / "config.json").read_text())
+    model = timm.create_model(config["architecture"], pretrained=False, **config["model_args"])
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    model, patterns = model.double().eval(), []
+    for block in model.blocks:
+        block.attn.attn_drop.register_forward_hook(lambda module, args, out: patterns.append(out))
+    z = model(load_file(folder / "golden.safetensors")["input"].double())
+    R = torch.eye(patterns[0].shape[-1], dtype=z.dtype).expand(len(z), -1, -1)
+    for pattern, gradient in zip(patterns, torch.autograd.grad(z[:, c].sum(), patterns)):
+        R = R + (pattern * gradient).clamp(min=0).mean(1).detach() @ R
+    return R[:, 0, model.num_prefix_tokens:]
 
 
 def neuron_gradient(model, image, block_at, neuron, c):
@@ -169,6 +201,9 @@ def main():
 
     single, double = (gradient_maps(model, x, truth, d) for d in (False, True))
     out["map_single"], out["map_double"] = single, double
+    out["relevance"] = relevance(model, images, truth)
+    for name in ("deit3_base", "vit_base_qk_norm"):
+        out[f"relevance.{name}"] = recorded_relevance(name, 3)
     best = best_neurons(model)
     out["neuron_gradient"] = torch.stack([neuron_gradient(model, images[i], *best[truth[i]], int(truth[i])) for i in range(n)])
 
@@ -181,8 +216,8 @@ def main():
             y = y + block.mlp(block.norm2(y))
         neuron = torch.stack([coefficient[best[c][0]][i, :, best[c][1]] for i, c in enumerate(truth.tolist())])
         others = torch.nn.functional.one_hot(truth, logits.shape[1]).bool()
-        curves = np.zeros((4, PATCHES + 1, 2))
-        for m, maps in enumerate((double, neuron)):
+        curves = np.zeros((6, PATCHES + 1, 2))
+        for m, maps in enumerate((double, neuron, out["relevance"])):
             for sign in range(2):
                 for removed in range(PATCHES + 1):
                     for i in range(n):

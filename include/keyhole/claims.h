@@ -27,6 +27,8 @@ KH_API const char *kh_verdict_name(kh_verdict verdict);
 
 /* Wilson's 95 % interval of a share hits / count; all NaN for count = 0. */
 KH_API kh_band kh_lens_wilson(size_t hits, size_t count);
+/* The same for a share that is a mean over `count` independent things, of shares perhaps. */
+KH_API kh_band kh_lens_wilson_share(double share, size_t count);
 
 /* Mean of a minus mean of b, with the percentile bootstrap's 95 % interval (each group drawn with
  * replacement by itself) and p of 10 000 permutations of the labels: (1 + #{|d'| >= |d|}) / 10 001.

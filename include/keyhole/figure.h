@@ -120,6 +120,7 @@ typedef struct kh_figure_axis {
     const char *label; /* with its unit: "alignment S (logits)" */
     bool is_log;       /* base 10; values <= 0 are gaps */
     double low, high;  /* both 0: from the data, rounded outwards to ticks */
+    bool has_zero;     /* from the data and 0 (not on a logarithmic axis) */
 } kh_figure_axis;
 
 /* Bars: values [series, groups]. */
@@ -135,7 +136,9 @@ typedef struct kh_figure_bars {
     bool show_values;                   /* numbers above the bars (where they fit) */
     const double *band_low, *band_high; /* [groups] grey null band behind the bars, or NULL */
     const char *band_name;
-    double width, height; /* 720 x 320 with axes */
+    const double *low, *high; /* [series, groups] whiskers of bars side by side, or NULL */
+    const char *whisker_name; /* "95 % interval" */
+    double width, height;     /* 720 x 320 with axes */
 } kh_figure_bars;
 
 typedef enum kh_figure_line_kind {
@@ -221,6 +224,7 @@ typedef struct kh_figure_matrix {
     kh_figure_scale scale;           /* low == high: from the data */
     bool show_numbers;               /* with `decimals` digits, where they fit */
     int decimals;
+    const char *missing;            /* what cells that are not finite mean; NULL: just that */
     double cell_width, cell_height; /* 0: chosen so that numbers fit */
 } kh_figure_matrix;
 

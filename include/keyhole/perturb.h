@@ -34,6 +34,24 @@ KH_API void kh_gradient_map_free(kh_gradient_map *map);
 KH_API kh_status kh_gradient_map_run(kh_gradient_map *map, const float *images, size_t count,
                                      const size_t *classes, float *out, kh_error *err);
 
+/* Relevance of patches for a class through all blocks, one image (Chefer et al. 2021, generic
+ * attention explainability): with R the identity at first, and from the first block to the last
+ *
+ *     R <- R + mean over heads of max(0, A_b * dz_c/dA_b) R        (* element by element)
+ *
+ * the class token's row of R at each patch. A_b [heads, tokens, tokens] are the attention patterns,
+ * z_c the logit of class c. */
+typedef struct kh_relevance kh_relevance;
+/* Makes a pass for batches of max_batch, forwards and backwards; the model must be prepared for
+ * gradients up to the last block. Errors: KH_E_UNSUPPORTED models that do not classify by the class
+ * token alone; KH_E_ARG not prepared. Pair: kh_relevance_free. */
+KH_API kh_status kh_relevance_create(kh_ctx *ctx, const kh_model *model, size_t max_batch,
+                                     kh_relevance **out, kh_error *err);
+KH_API void kh_relevance_free(kh_relevance *relevance);
+/* As kh_gradient_map_run. */
+KH_API kh_status kh_relevance_run(kh_relevance *relevance, const float *images, size_t count,
+                                  const size_t *classes, float *out, kh_error *err);
+
 /* Which pixels wake a key neuron where its block speaks most for a class: the gradient of
  *
  *     sum over n < 3 of 0.5^n a_j(t_n),   t_n: patches by decreasing logit of the class when the
@@ -57,9 +75,12 @@ typedef struct kh_perturb_options {
     uint64_t seed;
     size_t batch;          /* images, or variants of images, per pass; 8 */
     bool neuron_gradients; /* also of each image's class's best aligned neuron */
+    bool no_relevance;     /* nor curves in the order of relevance; saves a pass backwards */
     const kh_decode_options *decode;
-    /* Sees every image with its maps: gradient [patches], neuron [patches] or NULL. */
-    void (*see)(void *user, size_t image, const float *gradient, const float *neuron);
+    /* Sees every image with its maps: gradient [patches], neuron [patches] or NULL, relevance
+     * [patches] or NULL. */
+    void (*see)(void *user, size_t image, const float *gradient, const float *neuron,
+                const float *relevance);
     void *see_user;
     kh_progress_fn progress; /* "images" */
     void *progress_user;
@@ -78,13 +99,14 @@ typedef struct kh_perturb_row {
                                                          the classifier reads as the class */
 } kh_perturb_row;
 
-/* One point of a curve: patches removed in the order of a map ("gradient", or "neuron": the map of
- * the class's best aligned neuron), most important first ("positive") or last ("negative"); or in
- * an order drawn at random. */
+/* One point of a curve: patches removed in the order of a map ("gradient", "neuron": the map of the
+ * class's best aligned neuron, or "relevance"), most important first ("positive") or last
+ * ("negative"); or in an order drawn at random ("random"). */
 typedef struct kh_removal_point {
     size_t removed;
     uint64_t hits;
-    double margin; /* mean of z_c less the best other logit */
+    uint64_t fewest, most; /* random: hits of one order over all images; else hits */
+    double margin;         /* mean of z_c less the best other logit */
 } kh_removal_point;
 typedef struct kh_removal_curve {
     const char *method, *sign;
@@ -101,11 +123,12 @@ typedef struct kh_perturbation {
                                                    tokens that show it */
     size_t row_count, curve_count, point_count;
     kh_perturb_row rows[4];
-    kh_removal_curve curves[5];
-    kh_removal_point *points; /* of all curves */
+    kh_removal_curve curves[7]; /* random last */
+    kh_removal_point *points;   /* of all curves */
 } kh_perturbation;
 
-/* Every image of known class. neuron_gradients prepares the model for gradients. Errors:
+/* Every image of known class. Prepares the model for gradients, unless neither neuron_gradients nor
+ * relevance is wanted. Errors:
  * KH_E_UNSUPPORTED as kh_gradient_map_create; KH_E_NOT_FOUND no image has a class, or none has
  * label maps; KH_E_STOPPED. Pair: kh_perturbation_clear. */
 KH_API kh_status kh_lens_perturb(kh_ctx *ctx, kh_model *model, const kh_source *source,

@@ -185,6 +185,12 @@ typedef struct kh_edit {
     size_t image_count;
 } kh_edit;
 
+/* What kh_pass_backward meets in a block a gradient flows through, from the last block to the
+ * first: its attention pattern (behind its edits) and the gradient with respect to it, both
+ * [batch, heads, tokens, tokens], valid during the call. */
+typedef void (*kh_attention_fn)(void *user, size_t block, const float *pattern,
+                                const float *gradient);
+
 typedef struct kh_pass_spec {
     size_t max_batch; /* 1 when 0 */
     const kh_tap *taps;
@@ -192,7 +198,9 @@ typedef struct kh_pass_spec {
     const kh_edit *edits;
     size_t edit_count;
     bool want_logits;
-    bool want_gradient; /* kh_pass_backward will be called */
+    bool want_gradient;            /* kh_pass_backward will be called */
+    kh_attention_fn see_attention; /* NULL, or sees every block's attention on the way back */
+    void *see_user;
     /* Sites whose gradient seeds kh_pass_backward takes, in order. Logits: "logits". Empty with
      * want_gradient: one seed, "logits". */
     const char *const *seed_sites;

@@ -39,6 +39,8 @@ static const kh_option options[] = {
     {KH_OPT_SIZE, "seed", 0, AT(seed), "N", "Of these orders."},
     {KH_OPT_FLAG, "neuron-gradients", 0, AT(neuron_gradients), NULL,
      "Also the pixels that wake each image's class's best aligned neuron (a pass backwards)."},
+    {KH_OPT_FLAG, "no-relevance", 0, AT(no_relevance), NULL,
+     "Leave out the relevance of Chefer et al. and the curves in its order (a pass backwards)."},
     {KH_OPT_SIZE, "pictures", 0, AT(pictures), "N",
      "Draw the maps of the first N images over them. Default: none."},
     {KH_OPT_TEXT, "label-file", 0, AT(label_file), "FILE",
@@ -64,6 +66,7 @@ static void fill_options(const kh_perturb_settings *s, kh_session *session,
     o->seed = s->seed;
     o->batch = s->batch;
     o->neuron_gradients = s->neuron_gradients;
+    o->no_relevance = s->no_relevance;
     o->decode = decode;
     o->see = kh_perturb_files_see;
     o->see_user = files;
@@ -84,7 +87,7 @@ static kh_status say(const kh_perturb_settings *s, const kh_perturbation *p, kh_
                (double)r->base_identifiable / t);
     }
     for (size_t v = 0; v < p->curve_count; v++)
-        printf("removal by %-8s %-8s area %.3f, over the base %.3f\n", p->curves[v].method,
+        printf("removal by %-9s %-8s area %.3f, over the base %.3f\n", p->curves[v].method,
                p->curves[v].sign, p->curves[v].auc, p->curves[v].auc_base);
     return KH_OK;
 }
@@ -141,8 +144,9 @@ const kh_command kh_cmd_perturb = {
         "IMAGES as for keyhole atlas; their true classes must be known. Patches that attend to"
         " themselves alone, or not to the class token; only tokens that show the class, or only"
         " the others (--truth); tokens taken away in the order of a map, most important first and"
-        " last, beside random orders. perturb.csv, removal.csv, auc.csv, map.npy and images.csv"
-        " hold the numbers.",
+        " last, beside random orders. perturb.csv, removal.csv, auc.csv, map.npy, relevance.npy and"
+        " images.csv hold the numbers; perturb_removal, perturb_rates and perturb_maps draw"
+        " them.",
     .examples = "  keyhole perturb MODEL val/ --out disturbed\n"
                 "  keyhole perturb demo world/images/scenes --truth world --steps 36 --out x\n",
     .options = options,

@@ -18,7 +18,11 @@ kh_status kh_perturb_files_init(kh_perturb_files *f, const kh_perturb_settings *
     f->ids = kh_calloc(images, sizeof *f->ids);
     f->gradient = kh_calloc(images * f->patches, sizeof *f->gradient);
     if (settings->neuron_gradients) f->neuron = kh_calloc(images * f->patches, sizeof *f->neuron);
-    if (f->ids && f->gradient && (f->neuron || !settings->neuron_gradients)) return KH_OK;
+    if (!settings->no_relevance)
+        f->relevance = kh_calloc(images * f->patches, sizeof *f->relevance);
+    if (f->ids && f->gradient && (f->neuron || !settings->neuron_gradients) &&
+        (f->relevance || settings->no_relevance))
+        return KH_OK;
     return kh_fail(err, KH_E_MEMORY, "no memory for maps of %zu images", images);
 }
 
@@ -26,21 +30,49 @@ void kh_perturb_files_clear(kh_perturb_files *f) {
     kh_free(f->ids);
     kh_free(f->gradient);
     kh_free(f->neuron);
+    kh_free(f->relevance);
     *f = (kh_perturb_files){0};
 }
 
-void kh_perturb_files_see(void *files, size_t image, const float *gradient, const float *neuron) {
+void kh_perturb_files_see(void *files, size_t image, const float *gradient, const float *neuron,
+                          const float *relevance) {
     kh_perturb_files *f = files;
     f->ids[f->count] = image;
     memcpy(f->gradient + f->count * f->patches, gradient, f->patches * sizeof *gradient);
     if (neuron) memcpy(f->neuron + f->count * f->patches, neuron, f->patches * sizeof *neuron);
+    if (relevance)
+        memcpy(f->relevance + f->count * f->patches, relevance, f->patches * sizeof *relevance);
     f->count++;
+}
+
+size_t kh_perturb_maps(const kh_perturb_files *f, kh_perturb_map *out) {
+    const kh_perturb_map all[KH_PERTURB_MAPS] = {
+        {"gradient", "map.npy", "gradient maps, by patch", "gradient map",
+         "gradient map (share of its largest size)", true, false, f->gradient},
+        {"relevance", "relevance.npy", "relevance of Chefer et al., by patch", "relevance",
+         "relevance of Chefer et al. (share of its largest)", false, false, f->relevance},
+        {"neuron", "neuron_gradient.npy",
+         "pixels that wake the class's best aligned neuron, by patch", "neuron gradient",
+         "neuron gradient (share of its largest)", false, true, f->neuron}};
+    size_t count = 0;
+    for (size_t k = 0; k < KH_PERTURB_MAPS; k++)
+        if (all[k].values) out[count++] = all[k];
+    return count;
 }
 
 /* ---- tables -------------------------------------------------------------------------------- */
 
 static double share(uint64_t part, uint64_t all) {
     return all ? (double)part / (double)all : (double)NAN;
+}
+
+kh_perturb_rates kh_perturb_rates_of(const kh_perturb_row *r) {
+    const size_t n = (size_t)r->images;
+    return (kh_perturb_rates){
+        .accuracy = kh_lens_wilson((size_t)r->hits, n),
+        .base_accuracy = kh_lens_wilson((size_t)r->base_hits, n),
+        .identifiable = kh_lens_wilson_share(share(r->identifiable, r->tokens), n),
+        .base_identifiable = kh_lens_wilson_share(share(r->base_identifiable, r->tokens), n)};
 }
 
 static kh_status open_table(const kh_perturb_files *f, const char *name, const char *const *columns,
@@ -51,13 +83,29 @@ static kh_status open_table(const kh_perturb_files *f, const char *name, const c
 }
 
 static kh_status write_rows(const kh_perturb_files *f, const kh_perturbation *p, kh_error *err) {
-    static const char *const columns[] = {
-        "kind",       "block_set",       "accuracy", "accuracy_base",
-        "ident_rate", "ident_rate_base", "n",        "tokens"};
+    static const char *const columns[] = {"kind",
+                                          "block_set",
+                                          "accuracy",
+                                          "accuracy_base",
+                                          "ident_rate",
+                                          "ident_rate_base",
+                                          "n",
+                                          "tokens",
+                                          "accuracy_lo",
+                                          "accuracy_hi",
+                                          "accuracy_base_lo",
+                                          "accuracy_base_hi",
+                                          "ident_rate_lo",
+                                          "ident_rate_hi",
+                                          "ident_rate_base_lo",
+                                          "ident_rate_base_hi"};
     kh_csv *csv;
-    KH_TRY(open_table(f, "perturb.csv", columns, 8, &csv, err));
+    KH_TRY(open_table(f, "perturb.csv", columns, sizeof columns / sizeof *columns, &csv, err));
     for (size_t k = 0; k < p->row_count; k++) {
         const kh_perturb_row *r = &p->rows[k];
+        const kh_perturb_rates rates = kh_perturb_rates_of(r);
+        const kh_band bands[] = {rates.accuracy, rates.base_accuracy, rates.identifiable,
+                                 rates.base_identifiable};
         kh_store_csv_text(csv, r->kind);
         kh_store_csv_text(csv, "all");
         kh_store_csv_f64(csv, share(r->hits, r->images));
@@ -66,16 +114,20 @@ static kh_status write_rows(const kh_perturb_files *f, const kh_perturbation *p,
         kh_store_csv_f64(csv, share(r->base_identifiable, r->tokens));
         kh_store_csv_size(csv, (size_t)r->images);
         kh_store_csv_size(csv, (size_t)r->tokens);
+        for (size_t b = 0; b < 4; b++) {
+            kh_store_csv_f64(csv, bands[b].lo);
+            kh_store_csv_f64(csv, bands[b].hi);
+        }
         kh_store_csv_end(csv);
     }
     return kh_store_csv_close(csv, err);
 }
 
 static kh_status write_curves(const kh_perturb_files *f, const kh_perturbation *p, kh_error *err) {
-    static const char *const columns[] = {"method", "sign",     "n_removed", "frac",
-                                          "n",      "accuracy", "margin"};
+    static const char *const columns[] = {"method",   "sign",   "n_removed",    "frac",         "n",
+                                          "accuracy", "margin", "accuracy_low", "accuracy_high"};
     kh_csv *csv;
-    KH_TRY(open_table(f, "removal.csv", columns, 7, &csv, err));
+    KH_TRY(open_table(f, "removal.csv", columns, 9, &csv, err));
     for (size_t v = 0; v < p->curve_count; v++)
         for (size_t k = 0; k < p->point_count; k++) {
             const kh_removal_curve *c = &p->curves[v];
@@ -86,6 +138,9 @@ static kh_status write_curves(const kh_perturb_files *f, const kh_perturbation *
             kh_store_csv_size(csv, (size_t)c->images);
             kh_store_csv_f64(csv, share(c->points[k].hits, c->images));
             kh_store_csv_f64(csv, c->points[k].margin);
+            const uint64_t one_order = p->labelled;
+            kh_store_csv_f64(csv, share(c->points[k].fewest, one_order));
+            kh_store_csv_f64(csv, share(c->points[k].most, one_order));
             kh_store_csv_end(csv);
         }
     return kh_store_csv_close(csv, err);
@@ -131,29 +186,48 @@ static kh_status write_map(const kh_perturb_files *f, const char *name, const fl
 
 /* ---- pictures ------------------------------------------------------------------------------ */
 
-static kh_status draw(const kh_perturb_files *f, size_t row, const char *what, const float *map,
+kh_status kh_perturb_photo(const kh_perturb_files *f, size_t row, const kh_decode_options *decode,
+                           kh_image *out, kh_error *err) {
+    kh_image image = {0};
+    *out = (kh_image){0};
+    kh_status status = kh_source_read_image(f->source, f->ids[row], decode, &image, err);
+    if (!status)
+        status = kh_preprocess_bytes(&kh_model_get_info(f->model)->preprocess, &image, out, err);
+    kh_image_clear(&image);
+    return status;
+}
+
+kh_status kh_perturb_overlay(const kh_perturb_files *f, const float *map, kh_range range,
+                             const float *photo, uint8_t *rgb, kh_error *err) {
+    const kh_model_info *info = kh_model_get_info(f->model);
+    /* shifted so that the smallest value is 0: heatmaps clip below */
+    float *shifted = kh_calloc(f->patches, sizeof *shifted);
+    if (!shifted) return kh_fail(err, KH_E_MEMORY, "no memory for a picture");
+    for (size_t t = 0; t < f->patches; t++)
+        shifted[t] = map[t] - range.min;
+    const kh_status status =
+        kh_lens_heatmap(shifted, kh_lens_grid(info), (kh_range){0, range.max - range.min},
+                        info->image_height, info->image_width, photo, false, rgb, NULL, err);
+    kh_free(shifted);
+    return status;
+}
+
+static kh_status draw(const kh_perturb_files *f, size_t row, const kh_perturb_map *what,
                       const float *photo, kh_error *err) {
     const kh_model_info *info = kh_model_get_info(f->model);
     const size_t height = info->image_height, width = info->image_width;
+    const float *map = what->values + row * f->patches;
     kh_range range;
     char path[4096];
     kh_image image = {.width = width, .height = height, .rgb = kh_calloc(height * width, 3)};
     kh_status status = image.rgb ? kh_lens_map_ranges(map, 1, 1, f->patches, NULL, KH_SCALE_MAP,
                                                       false, &range, err)
                                  : kh_fail(err, KH_E_MEMORY, "no memory for a picture");
-    /* shifted so that the smallest value is 0: heatmaps clip below */
-    float *shifted = status ? NULL : kh_calloc(f->patches, sizeof *shifted);
-    if (!status && !shifted) status = kh_fail(err, KH_E_MEMORY, "no memory for a picture");
-    for (size_t t = 0; t < f->patches && !status; t++)
-        shifted[t] = map[t] - range.min;
-    if (!status)
-        status = kh_lens_heatmap(shifted, kh_lens_grid(info), (kh_range){0, range.max - range.min},
-                                 height, width, photo, false, image.rgb, NULL, err);
+    if (!status) status = kh_perturb_overlay(f, map, range, photo, image.rgb, err);
     if (!status)
         status = kh_outdir_path(f->settings->out, path, sizeof path, err, "pictures/%06zu_%s.png",
-                                f->ids[row], what);
+                                f->ids[row], what->name);
     if (!status) status = kh_image_write(path, &image, err);
-    kh_free(shifted);
     kh_image_clear(&image);
     return status;
 }
@@ -162,18 +236,15 @@ static kh_status draw_row(const kh_perturb_files *f, size_t row, const kh_decode
                           kh_error *err) {
     const kh_model_info *info = kh_model_get_info(f->model);
     const size_t pixels = info->image_height * info->image_width;
-    kh_image image = {0}, seen = {0};
+    kh_perturb_map maps[KH_PERTURB_MAPS];
+    const size_t count = kh_perturb_maps(f, maps);
+    kh_image seen = {0};
     float *photo = kh_alloc_floats(3 * pixels);
     kh_status status = photo ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a picture");
-    if (!status) status = kh_source_read_image(f->source, f->ids[row], decode, &image, err);
-    if (!status) status = kh_preprocess_bytes(&info->preprocess, &image, &seen, err);
-    if (!status) {
-        kh_lens_display_bytes(seen.rgb, pixels, photo);
-        status = draw(f, row, "gradient", f->gradient + row * f->patches, photo, err);
-    }
-    if (!status && f->neuron)
-        status = draw(f, row, "neuron", f->neuron + row * f->patches, photo, err);
-    kh_image_clear(&image);
+    if (!status) status = kh_perturb_photo(f, row, decode, &seen, err);
+    if (!status) kh_lens_display_bytes(seen.rgb, pixels, photo);
+    for (size_t m = 0; m < count && !status; m++)
+        status = draw(f, row, &maps[m], photo, err);
     kh_image_clear(&seen);
     kh_free(photo);
     return status;
@@ -181,22 +252,24 @@ static kh_status draw_row(const kh_perturb_files *f, size_t row, const kh_decode
 
 /* ---- all of it ----------------------------------------------------------------------------- */
 
-static void list_files(const kh_perturb_files *f, size_t pictures, kh_manifest *m) {
+static void list_files(const kh_perturb_files *f, const kh_perturbation *p, size_t pictures,
+                       kh_manifest *m) {
     const size_t shape[2] = {f->count, f->patches};
+    kh_perturb_map maps[KH_PERTURB_MAPS];
+    const size_t count = kh_perturb_maps(f, maps);
     kh_store_manifest_file(m, "perturb.csv", NULL, 0, "accuracy and identifiable patches");
     kh_store_manifest_file(m, "removal.csv", NULL, 0, "accuracy and margin by patches removed");
     kh_store_manifest_file(m, "auc.csv", NULL, 0, "areas under these curves");
     kh_store_manifest_file(m, "images.csv", NULL, 0, "which image a row of a map is");
-    kh_store_manifest_file(m, "map.npy", shape, 2, "gradient maps, by patch");
-    if (f->neuron)
-        kh_store_manifest_file(m, "neuron_gradient.npy", shape, 2,
-                               "pixels that wake the class's best aligned neuron, by patch");
-    for (size_t i = 0; i < pictures * (f->neuron ? 2 : 1); i++) {
-        char name[64];
-        (void)snprintf(name, sizeof name, "pictures/%06zu_%s.png", f->ids[i % pictures],
-                       i < pictures ? "gradient" : "neuron");
-        kh_store_manifest_file(m, name, NULL, 0, "the map over the picture");
-    }
+    for (size_t k = 0; k < count; k++)
+        kh_store_manifest_file(m, maps[k].file, shape, 2, maps[k].meaning);
+    kh_perturb_list_figures(p, m);
+    for (size_t k = 0; k < count; k++)
+        for (size_t i = 0; i < pictures; i++) {
+            char name[64];
+            (void)snprintf(name, sizeof name, "pictures/%06zu_%s.png", f->ids[i], maps[k].name);
+            kh_store_manifest_file(m, name, NULL, 0, "the map over the picture");
+        }
 }
 
 static kh_status write_manifest(const kh_perturb_files *f, const kh_perturbation *p,
@@ -217,7 +290,7 @@ static kh_status write_manifest(const kh_perturb_files *f, const kh_perturbation
     kh_store_manifest_size(m, "settings.steps", s->steps);
     kh_store_manifest_size(m, "settings.random", s->random);
     kh_store_manifest_size(m, "settings.seed", s->seed);
-    list_files(f, pictures, m);
+    list_files(f, p, pictures, m);
     kh_status status = kh_outdir_path(s->out, path, sizeof path, err, "manifest.json");
     if (!status) status = kh_store_manifest_write(m, path, err);
     kh_store_manifest_free(m);
@@ -228,14 +301,17 @@ kh_status kh_perturb_files_write(const kh_perturb_files *f, const kh_perturbatio
                                  const kh_decode_options *decode, kh_error *err) {
     const kh_perturb_settings *s = f->settings;
     const size_t pictures = s->pictures < f->count ? s->pictures : f->count;
+    kh_perturb_map maps[KH_PERTURB_MAPS];
+    const size_t count = kh_perturb_maps(f, maps);
     char path[4096];
     KH_TRY(kh_outdir_begin(s->out, err));
     KH_TRY(write_rows(f, p, err));
     KH_TRY(write_curves(f, p, err));
     KH_TRY(write_areas(f, p, err));
     KH_TRY(write_images(f, err));
-    KH_TRY(write_map(f, "map.npy", f->gradient, err));
-    if (f->neuron) KH_TRY(write_map(f, "neuron_gradient.npy", f->neuron, err));
+    for (size_t k = 0; k < count; k++)
+        KH_TRY(write_map(f, maps[k].file, maps[k].values, err));
+    KH_TRY(kh_perturb_write_figures(f, p, decode, err));
     if (pictures) {
         KH_TRY(kh_outdir_path(s->out, path, sizeof path, err, "pictures"));
         KH_TRY(kh_make_directories(path, err));

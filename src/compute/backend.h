@@ -93,6 +93,9 @@ typedef struct kh_attention_backward_args {
     float scale;
     const float *dz; /* [images, tokens, heads * head_dim] */
     float *dqkv;     /* [images, tokens, 3 * heads * head_dim] */
+    /* NULL, or [images, heads, tokens, tokens]: the pattern, and its gradient before the softmax is
+     * taken back; rows of queries that are not asked for stay as they are */
+    float *pattern, *dpattern;
     /* queries not 0: only dz's rows first_query.. of each image are read, the others count as 0; of
      * the q part of dqkv only the same rows are written */
     size_t first_query, queries;

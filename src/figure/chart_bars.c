@@ -39,7 +39,10 @@ static void draw_values(kh_letters *letters, cairo_t *cr, const bar_chart *data,
                 if (pass == 0) continue;
                 const double x =
                     area.x + pitch * ((double)g + (1 - GROUP_SHARE) / 2) + slot * ((double)s + 0.5);
-                const double y = kh_chart_y(&data->chart, area, v);
+                const double *edge = v < 0 ? bars->low : bars->high;
+                const double end = edge ? edge[s * bars->groups + g] : v;
+                const double y =
+                    kh_chart_y(&data->chart, area, kh_extent_can_draw(&probe, end) ? end : v);
                 const double baseline = v < 0 ? y + kh_style_small.size + 1 : y - 4;
                 if (bars->band_low) { /* readable on the band's edge */
                     kh_set_rgb(cr, 0xffffff, 0.85);
@@ -98,6 +101,31 @@ static void draw_group(cairo_t *cr, const bar_chart *data, kh_box area, size_t g
     }
 }
 
+static void draw_whiskers(cairo_t *cr, const bar_chart *data, kh_box area, double slot) {
+    const kh_figure_bars *bars = &data->bars;
+    const kh_extent probe = {.is_log = data->chart.y.is_log};
+    const double pitch = area.width / (double)bars->groups, arm = fmin(4, slot / 4);
+    kh_set_rgb(cr, 0x333333, 1);
+    cairo_set_line_width(cr, 1.2);
+    for (size_t g = 0; g < bars->groups; g++)
+        for (size_t s = 0; s < bars->series; s++) {
+            const double low = bars->low[s * bars->groups + g];
+            const double high = bars->high[s * bars->groups + g];
+            if (!kh_extent_can_draw(&probe, low) || !kh_extent_can_draw(&probe, high)) continue;
+            const double x =
+                area.x + pitch * ((double)g + (1 - GROUP_SHARE) / 2) + slot * ((double)s + 0.5);
+            const double ends[2] = {kh_chart_y(&data->chart, area, low),
+                                    kh_chart_y(&data->chart, area, high)};
+            cairo_move_to(cr, x, ends[0]);
+            cairo_line_to(cr, x, ends[1]);
+            for (size_t e = 0; e < 2; e++) {
+                cairo_move_to(cr, x - arm, ends[e]);
+                cairo_line_to(cr, x + arm, ends[e]);
+            }
+            cairo_stroke(cr);
+        }
+}
+
 static void bars_draw(kh_letters *letters, cairo_t *cr, const void *opaque, kh_box box) {
     const bar_chart *data = opaque;
     const kh_figure_bars *bars = &data->bars;
@@ -110,6 +138,7 @@ static void bars_draw(kh_letters *letters, cairo_t *cr, const void *opaque, kh_b
     for (size_t g = 0; g < bars->groups; g++)
         draw_group(cr, data, area, g, slot);
     draw_band(cr, data, area, true);
+    if (bars->low && !bars->is_stacked) draw_whiskers(cr, data, area, slot);
     cairo_restore(cr);
     if (!data->chart.y.is_log && data->chart.y.low < 0) {
         const double zero = floor(kh_chart_y(&data->chart, area, 0));
@@ -137,6 +166,8 @@ static kh_extent bars_extent(const kh_figure_bars *bars) {
     }
     const size_t missing = extent.missing;
     kh_extent_add_all(&extent, bars->band_high, bars->groups);
+    kh_extent_add_all(&extent, bars->low, bars->series * bars->groups);
+    kh_extent_add_all(&extent, bars->high, bars->series * bars->groups);
     extent.missing = missing;
     if (extent.low <= extent.high && extent.is_log) extent.low *= 0.7; /* the least is seen too */
     if (extent.low <= extent.high && !extent.is_log) {                 /* bars stand on zero */
@@ -149,7 +180,7 @@ static kh_extent bars_extent(const kh_figure_bars *bars) {
 
 static bool keep_keys(kh_figure *figure, bar_chart *data) {
     const kh_figure_bars *bars = &data->bars;
-    kh_key *keys = kh_page_keep(figure, NULL, bars->series + 1, sizeof *keys);
+    kh_key *keys = kh_page_keep(figure, NULL, bars->series + 2, sizeof *keys);
     if (!keys) return false;
     size_t count = 0;
     for (size_t s = 0; bars->series_names && s < bars->series; s++) {
@@ -158,6 +189,10 @@ static bool keep_keys(kh_figure *figure, bar_chart *data) {
     }
     if (bars->band_low && bars->band_name) {
         const kh_key key = {bars->band_name, KH_GREY_BAND, KH_KEY_BOX};
+        keys[count++] = key;
+    }
+    if (bars->low && bars->whisker_name) {
+        const kh_key key = {bars->whisker_name, 0x333333, KH_KEY_LINE};
         keys[count++] = key;
     }
     data->chart.keys = keys;
@@ -184,10 +219,15 @@ static bool keep_bars(kh_figure *figure, const kh_figure_bars *bars, bar_chart *
          !(to->band_high = kh_page_keep(figure, bars->band_high, to->groups, sizeof(double)))))
         return false;
     if (!to->band_low) to->band_high = NULL;
+    if (!bars->low || !bars->high) to->low = to->high = NULL;
+    if (to->low && (!(to->low = kh_page_keep(figure, bars->low, count, sizeof(double))) ||
+                    !(to->high = kh_page_keep(figure, bars->high, count, sizeof(double)))))
+        return false;
     const bool is_kept =
         kh_page_keep_texts(figure, bars->series_names, to->series, &to->series_names) &&
         kh_page_keep_texts(figure, bars->group_names, to->groups, &data->chart.names) &&
         kh_page_keep_text(figure, bars->band_name, &to->band_name) &&
+        kh_page_keep_text(figure, bars->whisker_name, &to->whisker_name) &&
         kh_chart_keep(figure, &data->chart, bars->title, &bars->x, &bars->y, bars->width,
                       bars->height) &&
         keep_keys(figure, data);

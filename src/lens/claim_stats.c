@@ -12,8 +12,12 @@
 enum { RESAMPLES = 1000, PERMUTATIONS = 10000 };
 
 kh_band kh_lens_wilson(size_t hits, size_t count) {
-    if (count == 0) return (kh_band){(double)NAN, (double)NAN, (double)NAN};
-    const double z = 1.959963984540054, n = (double)count, p = (double)hits / n;
+    return kh_lens_wilson_share(count ? (double)hits / (double)count : (double)NAN, count);
+}
+
+kh_band kh_lens_wilson_share(double p, size_t count) {
+    if (count == 0 || isnan(p)) return (kh_band){(double)NAN, (double)NAN, (double)NAN};
+    const double z = 1.959963984540054, n = (double)count;
     const double middle = p + z * z / (2 * n);
     const double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
     const double scale = 1 + z * z / n;

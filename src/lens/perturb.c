@@ -159,7 +159,8 @@ static kh_status show(kh_study *s, kh_error *err) {
                                              s->truth[i], s->images + i * s->floats, neuron, err);
         if (!status)
             o->see(o->see_user, s->ids[i], s->gradient + i * s->patches,
-                   o->neuron_gradients ? neuron : NULL);
+                   o->neuron_gradients ? neuron : NULL,
+                   s->relevance ? s->relevant + i * s->patches : NULL);
     }
     kh_free(neuron);
     return status;
@@ -173,6 +174,8 @@ static kh_status see_batch(kh_study *s, kh_error *err) {
     for (size_t i = 0; i < s->count && s->has_maps; i++)
         KH_TRY(take_tokens(s, i, err));
     KH_TRY(kh_gradient_map_run(s->map, s->images, s->count, s->truth, s->gradient, err));
+    if (s->relevance)
+        KH_TRY(kh_relevance_run(s->relevance, s->images, s->count, s->truth, s->relevant, err));
     KH_TRY(kh_study_remove(s, err));
     s->out->labelled += s->count;
     return show(s, err);

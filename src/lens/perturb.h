@@ -7,8 +7,8 @@
 #include "lens/subject.h"
 
 enum { KH_ALONE, KH_NO_CLASS_TOKEN, KH_NO_CONTEXT, KH_NO_SUBJECT, KH_DISTURBANCES };
-/* curves: two maps in two directions, and random orders */
-enum { KH_CURVES = 5, KH_RANDOM_CURVE = 4 };
+/* at most: three maps in two directions, and random orders */
+enum { KH_CURVES = 7 };
 
 typedef struct kh_study {
     kh_ctx *ctx;
@@ -27,6 +27,8 @@ typedef struct kh_study {
     size_t **chosen, *chosen_count; /* [blocks] those neurons, ascending */
     kh_pass *disturbed[2];          /* KH_ALONE, KH_NO_CLASS_TOKEN; tap: last residual */
     kh_gradient_map *map;
+    kh_relevance *relevance; /* NULL: not wanted */
+    size_t ordered;          /* curves in the order of maps; the next one is random */
 
     /* the batch at hand */
     size_t count;
@@ -35,14 +37,15 @@ typedef struct kh_study {
     bool *is_known; /* [batch, patches] undisturbed, the classifier reads the class there */
     bool *is_hit;   /* [batch] undisturbed */
     double *margin; /* [batch] */
-    float *gradient, *neuron;          /* [batch, patches] maps */
-    float *logits;                     /* [patches, classes] scratch */
+    float *gradient, *neuron, *relevant; /* [batch, patches] maps */
+    float *logits;                       /* [patches, classes] scratch */
     float *rows;                       /* [batch, tokens, dim] scratch of passes over some tokens */
     uint16_t *labels;                  /* [pixels] */
     uint8_t *on_subject, *token_label; /* [pixels], [patches] */
-    size_t *order;                     /* [batch, KH_CURVES - 1 + random, patches] */
+    size_t *order;                     /* [batch, ordered + random, patches] */
 
-    int64_t *margins; /* [KH_CURVES, steps + 1] sums */
+    int64_t *margins;      /* [KH_CURVES, steps + 1] sums */
+    uint64_t *random_hits; /* [random, steps + 1] */
     kh_perturbation *out;
 } kh_study;
 

@@ -123,17 +123,19 @@ static kh_status allocate(kh_study *s, kh_error *err) {
     s->margin = kh_calloc(batch, sizeof *s->margin);
     s->gradient = kh_alloc_floats(batch * n);
     s->neuron = kh_alloc_floats(batch * n);
+    s->relevant = kh_alloc_floats(batch * n);
     s->logits = kh_alloc_floats(n * s->classes);
     s->rows = kh_alloc_floats(batch * info->tokens * info->dim);
     s->labels = kh_calloc(s->pixels, sizeof *s->labels);
     s->on_subject = kh_calloc(s->pixels, 1);
     s->token_label = kh_calloc(n, 1);
-    s->order = kh_calloc(batch * (KH_RANDOM_CURVE + s->options->random) * n, sizeof *s->order);
+    s->order = kh_calloc(batch * (s->ordered + s->options->random) * n, sizeof *s->order);
     s->margins = kh_calloc(KH_CURVES * (s->steps + 1), sizeof *s->margins);
+    s->random_hits = kh_calloc((s->options->random + 1) * (s->steps + 1), sizeof *s->random_hits);
     s->out->points = kh_calloc(KH_CURVES * (s->steps + 1), sizeof *s->out->points);
     if (s->images && s->ids && s->truth && s->is_known && s->is_hit && s->margin && s->gradient &&
-        s->neuron && s->logits && s->rows && s->labels && s->on_subject && s->token_label &&
-        s->order && s->margins && s->out->points)
+        s->neuron && s->relevant && s->random_hits && s->logits && s->rows && s->labels &&
+        s->on_subject && s->token_label && s->order && s->margins && s->out->points)
         return KH_OK;
     return kh_fail(err, KH_E_MEMORY, "no memory for a batch of %zu images", batch);
 }
@@ -141,19 +143,19 @@ static kh_status allocate(kh_study *s, kh_error *err) {
 static void name_results(kh_study *s) {
     static const char *const kinds[KH_DISTURBANCES] = {"self_only", "no_cls", "no_context",
                                                        "no_class"};
-    static const char *const methods[KH_CURVES] = {"gradient", "gradient", "neuron", "neuron",
-                                                   "random"};
-    static const char *const signs[KH_CURVES] = {"positive", "negative", "positive", "negative",
-                                                 "none"};
+    static const char *const methods[] = {"gradient", "neuron", "relevance"};
     kh_perturbation *out = s->out;
     out->row_count = s->has_maps ? KH_DISTURBANCES : KH_NO_CONTEXT;
     for (size_t k = 0; k < out->row_count; k++)
         out->rows[k].kind = kinds[k];
     out->point_count = s->steps ? s->steps + 1 : 0;
-    out->curve_count = s->steps ? KH_CURVES - (s->options->random == 0) : 0;
+    out->curve_count = s->steps ? s->ordered + (s->options->random > 0) : 0;
     for (size_t v = 0; v < out->curve_count; v++)
-        out->curves[v] = (kh_removal_curve){
-            .method = methods[v], .sign = signs[v], .points = out->points + v * (s->steps + 1)};
+        out->curves[v] = (kh_removal_curve){.method = v < s->ordered ? methods[v / 2] : "random",
+                                            .sign = v >= s->ordered ? "none"
+                                                    : v % 2         ? "negative"
+                                                                    : "positive",
+                                            .points = out->points + v * (s->steps + 1)};
 }
 
 static kh_status check(const kh_study *s, kh_error *err) {
@@ -175,6 +177,7 @@ kh_status kh_study_open(kh_study *s, const kh_source *source, kh_error *err) {
     s->pixels = info->image_height * info->image_width;
     s->floats = 3 * s->pixels;
     s->steps = o->steps;
+    s->ordered = o->no_relevance ? 4 : 6;
     KH_TRY(check(s, err));
     KH_TRY(kh_gradient_map_create(s->ctx, s->model, o->batch, !o->single_softmax, &s->map, err));
     s->setup = (kh_lens_setup){.ctx = s->ctx,
@@ -187,7 +190,10 @@ kh_status kh_study_open(kh_study *s, const kh_source *source, kh_error *err) {
     s->has_maps = o->label_set != NULL;
     if (s->has_maps) KH_TRY(kh_subject_maps_init(&s->subjects, &s->setup, err));
     KH_TRY(choose_neurons(s, err));
-    if (o->neuron_gradients) KH_TRY(kh_model_prepare_gradient(s->model, info->blocks - 1, err));
+    if (o->neuron_gradients || !o->no_relevance)
+        KH_TRY(kh_model_prepare_gradient(s->model, info->blocks - 1, err));
+    if (!o->no_relevance)
+        KH_TRY(kh_relevance_create(s->ctx, s->model, o->batch, &s->relevance, err));
     KH_TRY(allocate(s, err));
     name_results(s);
     KH_TRY(create_base(s, err));
@@ -200,14 +206,15 @@ void kh_study_close(kh_study *s) {
     kh_pass_free(s->disturbed[0]);
     kh_pass_free(s->disturbed[1]);
     kh_gradient_map_free(s->map);
+    kh_relevance_free(s->relevance);
     kh_subject_maps_clear(&s->subjects);
     kh_ranking_clear(&s->ranking);
     for (size_t b = 0; s->chosen && b < s->info->blocks; b++)
         kh_free(s->chosen[b]);
-    void *const all[] = {s->chosen,      s->chosen_count, s->tap_of, s->images, s->ids,
-                         s->truth,       s->is_known,     s->is_hit, s->margin, s->gradient,
-                         s->neuron,      s->logits,       s->rows,   s->labels, s->on_subject,
-                         s->token_label, s->order,        s->margins};
+    void *const all[] = {s->chosen,      s->chosen_count, s->tap_of,  s->images,   s->ids,
+                         s->truth,       s->is_known,     s->is_hit,  s->margin,   s->gradient,
+                         s->neuron,      s->logits,       s->rows,    s->labels,   s->on_subject,
+                         s->token_label, s->order,        s->margins, s->relevant, s->random_hits};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         kh_free(all[i]);
 }

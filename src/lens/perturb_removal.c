@@ -25,19 +25,20 @@ static void turn_round(const size_t *from, size_t patches, size_t *to) {
 }
 
 static size_t variants(const kh_study *s) {
-    return KH_RANDOM_CURVE + s->options->random;
+    return s->ordered + s->options->random;
 }
 
 static void make_orders(kh_study *s) {
     const size_t n = s->patches;
+    const float *const maps[] = {s->gradient, s->neuron, s->relevant};
     for (size_t i = 0; i < s->count; i++) {
         size_t *own = s->order + i * variants(s) * n;
-        order_of(s->gradient + i * n, n, own);
-        turn_round(own, n, own + n);
-        order_of(s->neuron + i * n, n, own + 2 * n);
-        turn_round(own + 2 * n, n, own + 3 * n);
+        for (size_t v = 0; v < s->ordered; v += 2) {
+            order_of(maps[v / 2] + i * n, n, own + v * n);
+            turn_round(own + v * n, n, own + (v + 1) * n);
+        }
         for (size_t r = 0; r < s->options->random; r++) {
-            size_t *order = own + (KH_RANDOM_CURVE + r) * n;
+            size_t *order = own + (s->ordered + r) * n;
             kh_rng rng = kh_rng_make(s->options->seed,
                                      kh_hash_name("removal") + s->ids[i] * s->options->random + r);
             for (size_t t = 0; t < n; t++)
@@ -53,14 +54,11 @@ static void make_orders(kh_study *s) {
 
 /* ---- passes -------------------------------------------------------------------------------- */
 
-static kh_removal_point *point_of(const kh_study *s, size_t variant, size_t step) {
-    const size_t curve = variant < KH_RANDOM_CURVE ? variant : KH_RANDOM_CURVE;
-    return &s->out->points[curve * (s->steps + 1) + step];
-}
-
 static bool count_one(kh_study *s, size_t variant, size_t step, bool is_hit, double margin) {
-    const size_t curve = variant < KH_RANDOM_CURVE ? variant : KH_RANDOM_CURVE;
-    point_of(s, variant, step)->hits += is_hit;
+    const size_t curve = variant < s->ordered ? variant : s->ordered;
+    s->out->points[curve * (s->steps + 1) + step].hits += is_hit;
+    if (variant >= s->ordered)
+        s->random_hits[(variant - s->ordered) * (s->steps + 1) + step] += is_hit;
     return kh_fix_add(&s->margins[curve * (s->steps + 1) + step], margin);
 }
 
@@ -110,12 +108,22 @@ kh_status kh_study_remove(kh_study *s, kh_error *err) {
                 return kh_fail(err, KH_E_NUMERIC, "a margin is too large to be summed");
     for (size_t step = 1; step <= s->steps; step++)
         KH_TRY(run_step(s, step, s->patches * step / s->steps, err));
-    for (size_t v = 0; v < KH_CURVES; v++)
-        s->out->curves[v].images += s->count * (v < KH_RANDOM_CURVE ? 1 : s->options->random);
+    for (size_t v = 0; v <= s->ordered; v++)
+        s->out->curves[v].images += s->count * (v < s->ordered ? 1 : s->options->random);
     return KH_OK;
 }
 
 /* ---- areas --------------------------------------------------------------------------------- */
+
+static void range_of_orders(const kh_study *s, size_t curve, size_t step) {
+    kh_removal_point *p = &s->out->curves[curve].points[step];
+    p->fewest = p->most = curve < s->ordered ? p->hits : s->random_hits[step];
+    for (size_t r = 1; curve == s->ordered && r < s->options->random; r++) {
+        const uint64_t hits = s->random_hits[r * (s->steps + 1) + step];
+        p->fewest = hits < p->fewest ? hits : p->fewest;
+        p->most = hits > p->most ? hits : p->most;
+    }
+}
 
 void kh_study_areas(const kh_study *s) {
     for (size_t v = 0; v < s->out->curve_count; v++) {
@@ -123,6 +131,7 @@ void kh_study_areas(const kh_study *s) {
         double sum = 0, largest = 0, area = 0;
         for (size_t k = 0; k <= s->steps; k++) {
             c->points[k].removed = s->patches * k / s->steps;
+            range_of_orders(s, v, k);
             c->points[k].margin = kh_fix_mean(s->margins[v * (s->steps + 1) + k], c->images);
             const double accuracy = (double)c->points[k].hits / (double)c->images;
             if (k > 0 && k < s->steps) {

@@ -289,6 +289,7 @@ static float *edited_pattern(kh_pass *p, size_t block, const kh_attention_backwa
                           .units = i->tokens};
     kh_edits_apply(p, KH_STAGE_PATTERN, block, &view);
     kh_rows_mix_backward(p->ctx, args, p->pattern, p->da);
+    if (p->see_attention) p->see_attention(p->see_user, block, p->pattern, p->da);
     kh_view gradient = view;
     gradient.base = p->da;
     kh_edits_back(p, KH_STAGE_PATTERN, block, &gradient);
@@ -323,12 +324,16 @@ static void attention_core_back(kh_pass *p, size_t block, float *dqkv) {
                                              .scale = (float)(1.0 / sqrt((double)i->head_dim)),
                                              .dz = p->dz,
                                              .dqkv = dqkv,
+                                             .pattern = p->see_attention ? p->pattern : NULL,
+                                             .dpattern = p->see_attention ? p->da : NULL,
                                              .first_query = one ? p->rows.list[0] : 0,
                                              .queries = one ? 1 : 0};
-    if (has(p->blocks[block].edits, KH_STAGE_PATTERN))
+    if (has(p->blocks[block].edits, KH_STAGE_PATTERN)) {
         kh_rows_scores_backward(p->ctx, &args, p->pattern_before, edited_pattern(p, block, &args));
-    else
-        p->ops->attention_backward(p->ctx, &args);
+        return;
+    }
+    p->ops->attention_backward(p->ctx, &args);
+    if (p->see_attention) p->see_attention(p->see_user, block, p->pattern, p->da);
 }
 
 /* Back through qkv where only one token's query was answered: its row takes all three parts, in the

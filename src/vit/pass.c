@@ -68,6 +68,8 @@ kh_status kh_pass_create(kh_ctx *ctx, const kh_model *model, const kh_pass_spec 
     p->max_batch = spec->max_batch ? spec->max_batch : 1;
     p->want_logits = spec->want_logits;
     p->want_gradient = spec->want_gradient;
+    p->see_attention = spec->want_gradient ? spec->see_attention : NULL;
+    p->see_user = spec->see_user;
     p->broken = SIZE_MAX;
     kh_status status = spec->tokens ? drop_tokens(p, spec->tokens, err) : KH_OK;
     if (!status) status = kh_plan_make(p, spec, err);

@@ -94,7 +94,7 @@ static void choose_query(kh_pass *p) {
                              KH_BIT(KH_STAGE_PATTERN) | KH_BIT(KH_STAGE_Z) |
                              KH_BIT(KH_STAGE_RESULT);
     p->has_one_query = p->rows.list && p->rows.count == 1 && !p->model->info.has_qk_norm &&
-                       !((b->taps | b->edits | b->seeds) & between);
+                       !p->see_attention && !((b->taps | b->edits | b->seeds) & between);
 }
 
 /* Behind attention of the last block. `marked` holds the tail's tokens when it comes in. */

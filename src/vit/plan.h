@@ -99,6 +99,8 @@ struct kh_pass {
     const kh_backend *ops;
     size_t max_batch;
     bool want_logits, want_gradient;
+    kh_attention_fn see_attention; /* of kh_pass_backward, or NULL */
+    void *see_user;
 
     kh_tap_plan *taps;
     size_t tap_count;

@@ -159,10 +159,11 @@ static kh_status take_scratch(kh_pass *p, kh_error *err) {
     if (scales) KH_TRY(take(p, rows, 1, &p->scale, err));
     if (needs_room(p, KH_STAGE_SCORES)) KH_TRY(take(p, p->max_batch, square, &p->scores, err));
     const bool edited = any_bits(p, KH_STAGE_PATTERN, false, true, false);
-    if (needs_room(p, KH_STAGE_PATTERN) || edited)
+    const bool seen = p->see_attention;
+    if (needs_room(p, KH_STAGE_PATTERN) || edited || seen)
         KH_TRY(take(p, p->max_batch, square, &p->pattern, err));
     if (edited) KH_TRY(take(p, p->max_batch, square, &p->pattern_before, err));
-    if (edited && p->want_gradient) KH_TRY(take(p, p->max_batch, square, &p->da, err));
+    if ((edited && p->want_gradient) || seen) KH_TRY(take(p, p->max_batch, square, &p->da, err));
     if (needs_room(p, KH_STAGE_RESULT)) KH_TRY(take(p, rows, i->heads * dim, &p->result, err));
     return take_hidden(p, err);
 }

@@ -271,6 +271,53 @@ static void chosen_queries_have_the_bits_of_all(void **state) {
     }
 }
 
+/* The pattern as the forward pass has it, its gradient <dz, v> in double; asking changes no bit. */
+static void backward_hands_out_the_pattern(void **state) {
+    (void)state;
+    for (size_t i = 0; i <= ISAS; i++) {
+        kh_ctx *ctx = i < ISAS ? open_isa(all_isas[i], 2) : open_reference();
+        if (!ctx) continue;
+        for (size_t k = 0; k < SHAPES; k++) {
+            const shape *s = &shapes[k];
+            const size_t n = s->tokens, hd = s->head_dim, dim = s->heads * hd;
+            const size_t square = s->images * s->heads * n * n;
+            float *qkv = random_qkv(s), *dz = random_floats(s->images * n * dim, 2, 1.0f);
+            outputs forward = run_forward(ctx, s, qkv, true);
+            guarded want = run_backward(ctx, s, qkv, dz), dqkv = guarded_make(want.count);
+            guarded pattern = guarded_make(square), dpattern = guarded_make(square);
+            const kh_attention_backward_args args = {.images = s->images,
+                                                     .tokens = n,
+                                                     .heads = s->heads,
+                                                     .head_dim = hd,
+                                                     .qkv = qkv,
+                                                     .scale = 1.0f / sqrtf((float)hd),
+                                                     .dz = dz,
+                                                     .dqkv = dqkv.data,
+                                                     .pattern = pattern.data,
+                                                     .dpattern = dpattern.data};
+            kh_ctx_backend(ctx)->attention_backward(ctx, &args);
+            assert_same_bits(dqkv.data, want.data, want.count);
+            kh_assert_close(pattern.data, forward.pattern.data, square, relative, absolute);
+            for (size_t at = 0; at < square; at++) {
+                const size_t key = at % n, query = at / n % n, head = at / n / n % s->heads;
+                const size_t row = at / n / n / s->heads * n;
+                double product = 0, size = 0;
+                for (size_t d = 0; d < hd; d++) {
+                    const double one = (double)dz[(row + query) * dim + head * hd + d] *
+                                       (double)qkv[(row + key) * 3 * dim + 2 * dim + head * hd + d];
+                    product += one;
+                    size += fabs(one);
+                }
+                assert_true(fabs((double)dpattern.data[at] - product) <= 2e-6 * size);
+            }
+            outputs_end(&forward);
+            guarded_end(&want), guarded_end(&dqkv), guarded_end(&pattern), guarded_end(&dpattern);
+            kh_free(qkv), kh_free(dz);
+        }
+        kh_ctx_free(ctx);
+    }
+}
+
 static void extreme_scores_and_nan(void **state) {
     (void)state;
     const shape s = {2, 20, 1, 16};
@@ -334,6 +381,7 @@ int main(void) {
         cmocka_unit_test(attention_backward_is_the_derivative),
         cmocka_unit_test(images_do_not_depend_on_batch_threads_or_wishes),
         cmocka_unit_test(chosen_queries_have_the_bits_of_all),
+        cmocka_unit_test(backward_hands_out_the_pattern),
         cmocka_unit_test(extreme_scores_and_nan),
         cmocka_unit_test(long_sequences_reserve_first),
     };

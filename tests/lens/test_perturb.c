@@ -100,15 +100,78 @@ static void gradient_maps_are_those_of_autograd(void **state) {
     }
 }
 
+/* Largest difference over largest value: sums of products of activations that agree to 2e-5. */
+static void assert_relevance(const kh_model *of, const float *pixels, size_t count,
+                             const size_t *classes, const char *name) {
+    kh_error err = {0};
+    kh_relevance *relevance;
+    static float got[IMAGES * PATCHES];
+    float alone[PATCHES];
+    kh_assert_ok(kh_relevance_create(ctx, of, IMAGES, &relevance, &err));
+    kh_assert_ok(kh_relevance_run(relevance, pixels, count, classes, got, &err));
+    const double *want = expect(name, count * PATCHES);
+    for (size_t i = 0; i < count; i++) {
+        double largest = 0;
+        for (size_t t = 0; t < PATCHES; t++)
+            largest = fmax(largest, want[i * PATCHES + t]);
+        assert_true(largest > 0);
+        for (size_t t = 0; t < PATCHES; t++)
+            assert_near((double)got[i * PATCHES + t], want[i * PATCHES + t], 1e-4 * largest, name,
+                        i * PATCHES + t);
+    }
+    /* an image's relevance does not depend on its batch */
+    kh_assert_ok(kh_relevance_run(relevance, pixels + (count - 1) * FLOATS, 1, classes + count - 1,
+                                  alone, &err));
+    assert_memory_equal(alone, got + (count - 1) * PATCHES, sizeof alone);
+    const size_t beyond = CLASSES;
+    kh_assert_fails(kh_relevance_run(relevance, pixels, 1, &beyond, alone, &err), KH_E_ARG,
+                    "class 10");
+    kh_relevance_free(relevance);
+}
+
+static void relevance_is_that_of_autograd(void **state) {
+    (void)state;
+    kh_error err = {0};
+    kh_relevance *relevance;
+    kh_assert_fails(kh_relevance_create(ctx, model, 1, &relevance, &err), KH_E_ARG,
+                    "kh_model_prepare_gradient");
+    assert_null(relevance);
+    kh_assert_ok(kh_model_prepare_gradient(model, 1, &err));
+    assert_relevance(model, images, IMAGES, truth, "relevance");
+    /* LayerScale, norms of q and k */
+    static const char *const others[] = {"deit3_base", "vit_base_qk_norm"};
+    for (size_t k = 0; k < 2; k++) {
+        char path[512], name[64];
+        kh_model *other;
+        kh_tensors *recorded;
+        const size_t class_index = 3;
+        static float input[FLOATS];
+        (void)snprintf(path, sizeof path, "%s/golden/%s", KH_TEST_DATA, others[k]);
+        kh_assert_ok(kh_model_open(ctx, path, NULL, &other, &err));
+        kh_assert_ok(kh_model_prepare_gradient(other, 1, &err));
+        (void)snprintf(path, sizeof path, "%s/golden/%s/golden.safetensors", KH_TEST_DATA,
+                       others[k]);
+        kh_assert_ok(kh_tensors_open(path, NULL, &recorded, &err));
+        kh_assert_ok(kh_tensors_read(recorded, "input", false, input, FLOATS, &err));
+        (void)snprintf(name, sizeof name, "relevance.%s", others[k]);
+        assert_relevance(other, input, 1, &class_index, name);
+        kh_tensors_close(recorded);
+        kh_model_close(other);
+    }
+}
+
 static void models_without_a_class_token_are_refused(void **state) {
     (void)state;
     kh_error err = {0};
     kh_model *other;
     kh_gradient_map *map;
+    kh_relevance *relevance;
     char path[512];
     (void)snprintf(path, sizeof path, "%s/golden/siglip_gap_base", KH_TEST_DATA);
     kh_assert_ok(kh_model_open(ctx, path, NULL, &other, &err));
     kh_assert_fails(kh_gradient_map_create(ctx, other, 1, true, &map, &err), KH_E_UNSUPPORTED,
+                    "class token alone");
+    kh_assert_fails(kh_relevance_create(ctx, other, 1, &relevance, &err), KH_E_UNSUPPORTED,
                     "class token alone");
     kh_model_close(other);
 }
@@ -117,14 +180,16 @@ static void models_without_a_class_token_are_refused(void **state) {
 
 typedef struct seen {
     size_t count;
-    float neuron[IMAGES * PATCHES];
+    float neuron[IMAGES * PATCHES], relevance[IMAGES * PATCHES];
 } seen;
 
-static void see(void *user, size_t image, const float *gradient, const float *neuron) {
+static void see(void *user, size_t image, const float *gradient, const float *neuron,
+                const float *relevance) {
     seen *s = user;
     assert_non_null(gradient);
     s->count++;
     memcpy(s->neuron + image * PATCHES, neuron, PATCHES * sizeof *neuron);
+    memcpy(s->relevance + image * PATCHES, relevance, PATCHES * sizeof *relevance);
 }
 
 static void assert_row(const kh_perturb_row *row, const double *want) {
@@ -154,8 +219,8 @@ static void disturbances_curves_and_areas(void **state) {
     const double *rows = expect("rows", 4 * 6);
     for (size_t k = 0; k < 4; k++)
         assert_row(&p.rows[k], rows + 6 * k);
-    const double *curves = expect("curves", 4 * (PATCHES + 1) * 2), *auc = expect("auc", 4);
-    for (size_t v = 0; v < 4; v++) {
+    const double *curves = expect("curves", 6 * (PATCHES + 1) * 2), *auc = expect("auc", 6);
+    for (size_t v = 0; v < 6; v++) {
         for (size_t k = 0; k <= PATCHES; k++) {
             const double *want = curves + (v * (PATCHES + 1) + k) * 2;
             assert_int_equal(p.curves[v].points[k].removed, k);
@@ -165,15 +230,27 @@ static void disturbances_curves_and_areas(void **state) {
         assert_near(p.curves[v].auc, auc[v], 1e-12, "auc", v);
         assert_near(p.curves[v].auc_base, auc[v] * IMAGES / 3, 1e-12, "auc_base", v);
     }
-    auc = expect("auc_published", 4);
-    for (size_t v = 0; v < 4; v++)
+    auc = expect("auc_published", 6);
+    for (size_t v = 0; v < 6; v++)
         assert_near(p.curves[v].auc_published, auc[v], 1e-12, "auc_published", v);
     /* nothing removed: the plain answer; everything: nobody's order matters */
-    const kh_removal_curve *random = &p.curves[4];
+    const kh_removal_curve *random = &p.curves[6];
     assert_string_equal(random->method, "random");
     assert_int_equal(random->images, 3 * IMAGES);
     assert_int_equal(random->points[0].hits, 3 * p.rows[0].base_hits);
     assert_int_equal(random->points[PATCHES].hits, 3 * p.curves[0].points[PATCHES].hits);
+    uint64_t apart = 0;
+    for (size_t k = 0; k <= PATCHES; k++) {
+        const kh_removal_point *at = &random->points[k];
+        assert_true(3 * at->fewest <= at->hits && at->hits <= 3 * at->most);
+        assert_int_equal(p.curves[2].points[k].fewest, p.curves[2].points[k].hits);
+        assert_int_equal(p.curves[2].points[k].most, p.curves[2].points[k].hits);
+        apart += at->most - at->fewest;
+    }
+    assert_true(apart > 0);
+    const double *relevance = expect("relevance", IMAGES * PATCHES);
+    for (size_t i = 0; i < IMAGES * PATCHES; i++)
+        assert_near((double)maps.relevance[i], relevance[i], 5e-6, "relevance", i);
     const double *neuron = expect("neuron_gradient", IMAGES * PATCHES);
     for (size_t i = 0; i < IMAGES * PATCHES; i++)
         assert_near((double)maps.neuron[i], neuron[i], 1e-3, "neuron gradient", i);
@@ -207,11 +284,19 @@ static void batches_and_threads_change_nothing(void **state) {
     o.seed = 5;
     kh_assert_ok(kh_lens_perturb(ctx, model, source, &o, &first, &err));
     assert_int_equal(first.row_count, 2); /* no label maps */
+    assert_int_equal(first.curve_count, 7);
     o.batch = 1;
     kh_assert_ok(kh_lens_perturb(ctx, model, source, &o, &p, &err));
-    assert_memory_equal(p.points, first.points, 5 * 5 * sizeof *p.points);
+    assert_memory_equal(p.points, first.points, 7 * 5 * sizeof *p.points);
     for (size_t k = 0; k < 2; k++)
         assert_int_equal(p.rows[k].identifiable, first.rows[k].identifiable);
+    kh_perturbation_clear(&p);
+    o.no_relevance = true; /* the other curves stay */
+    kh_assert_ok(kh_lens_perturb(ctx, model, source, &o, &p, &err));
+    assert_int_equal(p.curve_count, 5);
+    assert_string_equal(p.curves[4].method, "random");
+    assert_memory_equal(p.points, first.points, 4 * 5 * sizeof *p.points);
+    assert_memory_equal(p.curves[4].points, first.curves[6].points, 5 * sizeof *p.points);
     kh_perturbation_clear(&p);
     kh_perturbation_clear(&first);
 }
@@ -270,6 +355,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(labels_of_tokens_by_hand),
         cmocka_unit_test(gradient_maps_are_those_of_autograd),
+        cmocka_unit_test(relevance_is_that_of_autograd),
         cmocka_unit_test(models_without_a_class_token_are_refused),
         cmocka_unit_test(identity_attention_stays),
         cmocka_unit_test(disturbances_curves_and_areas),

@@ -203,6 +203,115 @@ static void gradients_go_through_edits(void **state) {
     }
 }
 
+enum { TINY_BLOCKS = 2 };
+
+typedef struct met {
+    size_t tokens, heads, calls;
+    float *pattern[TINY_BLOCKS], *gradient[TINY_BLOCKS]; /* [IMAGES, heads, tokens, tokens] */
+} met;
+
+static void meet(void *user, size_t block, const float *pattern, const float *gradient) {
+    met *m = user;
+    const size_t bytes = IMAGES * m->heads * m->tokens * m->tokens * sizeof(float);
+    assert_true(block < TINY_BLOCKS);
+    m->calls++;
+    memcpy(m->pattern[block], pattern, bytes);
+    memcpy(m->gradient[block], gradient, bytes);
+}
+
+/* Gradient with respect to one place of all heads' patterns: what adding there changes. */
+static void check_pattern(const problem *p, const met *m, const kh_edit *edit, size_t edit_count,
+                          const char *site, const float *seeds, size_t block) {
+    const size_t n = m->tokens;
+    double want[6], got[6], largest = 1e-3;
+    kh_edit edits[2];
+    if (edit_count) edits[0] = *edit;
+    for (size_t k = 0; k < 6; k++) {
+        const size_t image = k % IMAGES, token = k / 2 * 2, unit = (5 * k + 1) % n;
+        char name[48];
+        double side[2];
+        (void)snprintf(name, sizeof name, "blocks.%zu.attn.hook_pattern", block);
+        for (size_t up = 0; up < 2; up++) {
+            edits[edit_count] = (kh_edit){.site = name,
+                                          .op = KH_EDIT_ADD,
+                                          .value = up ? 0x1p-10f : -0x1p-10f,
+                                          .tokens = &token,
+                                          .token_count = 1,
+                                          .units = &unit,
+                                          .unit_count = 1};
+            side[up] = objective(p, edits, edit_count + 1, &site, &seeds, 1, image, 0, 0);
+        }
+        want[k] = (side[1] - side[0]) / 0x1p-9;
+        got[k] = 0;
+        for (size_t h = 0; h < m->heads; h++)
+            got[k] += (double)m->gradient[block][((image * m->heads + h) * n + token) * n + unit];
+        largest = fmax(largest, fabs(want[k]));
+    }
+    for (size_t k = 0; k < 6; k++)
+        if (!(fabs(got[k] - want[k]) <= 2e-5 * largest))
+            fail_msg("%s, %zu edits, block %zu, place %zu of the pattern: %.9g, expected %.9g "
+                     "(largest %.3g)",
+                     kh_model_get_info(p->model)->architecture, edit_count, block, k, got[k],
+                     want[k], largest);
+}
+
+static void patterns_are_met_on_the_way_back(void **state) {
+    (void)state;
+    kh_error err;
+    static const char *const families[] = {"vit_base", "vit_base_qk_norm", "dinov2_reg4_giant",
+                                           "rpn_base", "siglip_base32",    "deit_base_distilled"};
+    const size_t tokens[] = {0, 3};
+    kh_ctx **ctx = parity_contexts();
+    for (size_t c = 0; ctx[c]; c++)
+        for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
+            if (c && ctx[c + 1]) continue; /* the definition and the fastest */
+            problem p = problem_open(ctx[c], families[f]);
+            const kh_model_info *info = kh_model_get_info(p.model);
+            const char *const result = pass_result_site(p.model);
+            met m = {.tokens = info->tokens, .heads = info->heads};
+            const size_t square = IMAGES * m.heads * m.tokens * m.tokens;
+            for (size_t b = 0; b < TINY_BLOCKS; b++) {
+                m.pattern[b] = calloc(square, sizeof(float));
+                m.gradient[b] = calloc(square, sizeof(float));
+            }
+            float *seed = seeds_for(&p, result, 77, false);
+            const kh_edit edit = {.site = "blocks.1.attn.hook_pattern",
+                                  .op = KH_EDIT_SCALE,
+                                  .value = 1.5f,
+                                  .tokens = tokens,
+                                  .token_count = 2};
+            for (size_t edited = 0; edited < 2; edited++) {
+                const kh_tap tap = {.site = "blocks.1.attn.hook_pattern"};
+                const kh_pass_spec spec = {.max_batch = IMAGES,
+                                           .taps = edited ? &tap : NULL,
+                                           .tap_count = edited,
+                                           .edits = &edit,
+                                           .edit_count = edited,
+                                           .want_gradient = true,
+                                           .see_attention = meet,
+                                           .see_user = &m,
+                                           .seed_sites = &result,
+                                           .seed_count = 1};
+                kh_pass *pass = pass_make(ctx[c], p.model, &spec);
+                float *pixels = malloc(IMAGES * p.pixels * sizeof *pixels);
+                const float *given = seed;
+                kh_assert_ok(kh_pass_run(pass, p.images, IMAGES, &err));
+                m.calls = 0;
+                kh_assert_ok(kh_pass_backward(pass, &given, pixels, IMAGES * p.pixels, &err));
+                assert_int_equal(m.calls, TINY_BLOCKS);
+                if (edited) pass_assert_same(m.pattern[1], kh_pass_tap(pass, 0), square, "pattern");
+                for (size_t b = 0; b < TINY_BLOCKS; b++)
+                    check_pattern(&p, &m, &edit, edited, result, seed, b);
+                free(pixels);
+                kh_pass_free(pass);
+            }
+            for (size_t b = 0; b < TINY_BLOCKS; b++)
+                free(m.pattern[b]), free(m.gradient[b]);
+            free(seed);
+            problem_close(&p);
+        }
+}
+
 /* A gradient's bits do not depend on the other images of the batch either, nor do logits on it. */
 static void gradients_of_images_are_independent(void **state) {
     (void)state;
@@ -379,6 +488,7 @@ int main(void) {
         cmocka_unit_test(seeds_at_every_site),
         cmocka_unit_test(seeds_add_up),
         cmocka_unit_test(gradients_go_through_edits),
+        cmocka_unit_test(patterns_are_met_on_the_way_back),
         cmocka_unit_test(gradients_of_images_are_independent),
         cmocka_unit_test(promised_tokens_change_no_bit),
         cmocka_unit_test(nothing_flows_from_zero_seeds),

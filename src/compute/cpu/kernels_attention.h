@@ -264,6 +264,13 @@ static void attention_backward(const kh_attention_backward_args *args, size_t im
             probabilities(rows, tokens, a, range.begin);
             pack_queries(dz + row * dim, dim, rows, hd, 1.0f, row_slab);
             multiply_wide(rows, hd, row_slab, values_t, tokens, ds, KH_GROUP, range.begin);
+            const size_t at = ((image * args->heads + head) * tokens + row) * tokens;
+            for (size_t r = 0; args->pattern && r < rows; r++)
+                copy_scaled(a, KH_GROUP, range.begin + r, 1.0f, args->pattern + at + r * tokens,
+                            tokens);
+            for (size_t r = 0; args->dpattern && r < rows; r++)
+                copy_scaled(ds, KH_GROUP, range.begin + r, 1.0f, args->dpattern + at + r * tokens,
+                            tokens);
             score_gradients(rows, tokens, args->scale, a, ds, range.begin);
             for (size_t d = 0; d < hd; d += NR) {
                 multiply_tile(rows, vectors(hd - d), tokens, ds, KH_GROUP, range.begin,

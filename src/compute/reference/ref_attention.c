@@ -82,6 +82,11 @@ static void backward_of_query(const kh_attention_backward_args *args, size_t ima
         ds[j] = da;
         together += da * a[j];
     }
+    const size_t at = ((image * args->heads + head) * tokens + t) * tokens;
+    for (size_t j = 0; j < tokens; j++) {
+        if (args->pattern) args->pattern[at + j] = a[j];
+        if (args->dpattern) args->dpattern[at + j] = ds[j];
+    }
     for (size_t j = 0; j < tokens; j++)
         ds[j] = a[j] * (ds[j] - together) * args->scale;
     for (size_t d = 0; d < hd; d++) {
