@@ -68,12 +68,16 @@ typedef struct kh_atlas_options {
 
 KH_API kh_atlas_options kh_atlas_options_default(void);
 
+/* Are there lenses of these names, with commas between? KH_E_NOT_FOUND says which there are. */
+KH_API kh_status kh_atlas_check_lenses(const char *names, kh_error *err);
+
 /* What a call of kh_atlas did. */
 typedef struct kh_atlas_summary {
     size_t images, done_before, done_now, broken;
     bool is_complete;                                /* tables are written */
     double seconds;                                  /* of the pass over images, in which: */
     double load_seconds, pass_seconds, lens_seconds; /* waiting for images; forward; lenses */
+    char digest[65]; /* of the tables and arrays, when this call wrote them; else "" */
 } kh_atlas_summary;
 
 /* Does what the run directory lacks: nothing when it is complete; else the images that none of its
@@ -85,7 +89,8 @@ typedef struct kh_atlas_summary {
  * bits and are not merged. summary may be NULL.
  *
  * Errors: KH_E_ARG the directory belongs to another model, preprocessing, image set or lenses
- * (named); shards that overlap, or gaps with only_merge; KH_E_FORMAT a damaged shard; KH_E_IO;
+ * (named), or holds files or results that are no run of an atlas; shards that overlap, or gaps with
+ * only_merge; KH_E_FORMAT a damaged shard; KH_E_IO;
  * KH_E_NUMERIC with the image; KH_E_STOPPED. */
 KH_API kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
                           const kh_atlas_options *options, kh_atlas_summary *summary,
@@ -111,8 +116,9 @@ KH_API kh_status kh_atlas_plan(kh_ctx *ctx, const kh_model *model, const kh_sour
                                const kh_atlas_options *options, kh_atlas_estimate *out,
                                kh_error *err);
 
-/* sha256 over all tables and arrays of a complete run in a canonical order, and over the digest of
- * the run in its folder dissect/, if there is one. */
+/* sha256 over the sha256 of all tables and arrays of a complete run in a canonical order, and over
+ * the digest of the run in its folder dissect/, if there is one. KH_E_FORMAT: tables or arrays
+ * (named) that are not what the run's manifest says was written. */
 KH_API kh_status kh_atlas_digest(const char *run, char out[65], kh_error *err);
 
 /* What a run directory has and lacks. KH_E_NOT_FOUND: nothing of a run, or a file that the

@@ -22,6 +22,9 @@ typedef struct kh_export_options {
     size_t batch;          /* 8 */
     const char *command;   /* NULL, or what the manifest says was run */
     const kh_decode_options *decode;
+    /* NULL, or called once everything is checked, before the first file is written */
+    kh_status (*begin)(void *user, kh_error *err);
+    void *begin_user;
     kh_progress_fn progress; /* "places" */
     void *progress_user;
 } kh_export_options;

@@ -104,10 +104,13 @@ KH_API void kh_store_db_row(kh_db *db);
 KH_API kh_status kh_store_db_close(kh_db *db, kh_error *err);
 KH_API void kh_store_db_abort(kh_db *db);
 
-/* Every table by name, its columns and its rows in the order they were written, as bytes that are
- * the same whenever the contents are: for a digest. false from `see` stops with KH_E_STOPPED. */
+/* Every table by name: `begin` hears the name, then `see` its columns and its rows in the order
+ * they were written, as bytes that are the same whenever the contents are: for a digest. false from
+ * either stops with KH_E_STOPPED. */
+typedef bool (*kh_table_fn)(void *user, const char *name);
 typedef bool (*kh_bytes_fn)(void *user, const void *bytes, size_t count);
-KH_API kh_status kh_store_db_scan(const char *path, kh_bytes_fn see, void *user, kh_error *err);
+KH_API kh_status kh_store_db_scan(const char *path, kh_table_fn begin, kh_bytes_fn see, void *user,
+                                  kh_error *err);
 
 /* One number: the first cell of the first row of a query with at most one integer parameter (bound
  * to ?1). KH_E_NOT_FOUND when it has no row. */

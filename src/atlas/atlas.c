@@ -7,6 +7,7 @@
 #include "atlas/team.h"
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/text.h"
 
 #include <stdlib.h>
@@ -253,12 +254,40 @@ static kh_status read_fingerprint(const char *directory, json_t **out, kh_error 
     return status;
 }
 
+/* A run that is under way has no mark: its fingerprint and the states of its processes tell, also
+ * when states were brought here from other machines. */
+static bool holds_run(const char *directory) {
+    json_t *theirs = NULL;
+    kh_shards shards = {0};
+    const bool has_facts = read_fingerprint(directory, &theirs, NULL) == KH_OK &&
+                           json_is_object(json_object_get(theirs, "image_set"));
+    json_decref(theirs);
+    const bool has_states =
+        !has_facts && kh_shards_list(directory, &shards, NULL) == KH_OK && shards.count > 0;
+    kh_shards_clear(&shards);
+    return has_facts || has_states;
+}
+
+/* Asked twice, as another process may begin the same run just now: mark, fingerprint, mark gone. */
+static kh_status check_directory(const run *r, kh_error *err) {
+    const char *out = r->options.out;
+    if (!out || !out[0]) return KH_OK; /* refused with the other options */
+    if (kh_folder_check(out, "atlas", true, false, NULL) == KH_OK) return KH_OK;
+    return kh_folder_check(out, "atlas", true, holds_run(out), err);
+}
+
+static kh_status discard(const run *r, kh_error *err) {
+    if (!kh_is_directory(r->options.out)) return KH_OK;
+    KH_TRY(kh_folder_mark(r->options.out, "atlas", err)); /* the fingerprint goes as well */
+    return kh_atlas_discard(r->options.out, err);
+}
+
 /* A directory that is complete belongs to the run we were asked for, or it is refused. */
 static kh_status check_complete(run *r, bool *is_complete, kh_error *err) {
     char path[KH_ATLAS_PATH];
     json_t *theirs = NULL;
     *is_complete = false;
-    if (r->options.overwrite) KH_TRY(kh_atlas_discard(r->options.out, err));
+    if (r->options.overwrite) KH_TRY(discard(r, err));
     KH_TRY(kh_atlas_path(path, err, r->options.out, "manifest.json"));
     if (!kh_file_exists(path)) return KH_OK;
     KH_TRY(read_fingerprint(r->options.out, &theirs, err));
@@ -281,12 +310,15 @@ static kh_status write_fingerprint(run *r, kh_error *err) {
 
 /* By the one process, or rank 0: the directory, and what is there. */
 static kh_status take_stock(run *r, kh_error *err) {
+    const char *out = r->options.out;
     char folder[KH_ATLAS_PATH];
     kh_range_ids gap;
-    KH_TRY(kh_atlas_path(folder, err, r->options.out, "shards"));
-    KH_TRY(kh_make_directories(folder, err));
+    KH_TRY(kh_atlas_path(folder, err, out, "shards"));
+    if (!holds_run(out)) KH_TRY(kh_folder_mark(out, "atlas", err));
     KH_TRY(find_states(r, err));
     KH_TRY(write_fingerprint(r, err));
+    kh_folder_unmark(out);
+    KH_TRY(kh_make_directories(folder, err));
     if (r->options.only_merge && kh_ranges_gap(&r->covered, 0, r->summary.images, &gap))
         return kh_fail(err, KH_E_ARG,
                        "no shard covers images %llu to %llu of %zu; run keyhole atlas without "
@@ -337,7 +369,8 @@ static kh_status work(run *r, kh_error *err) {
 static kh_status begin(run *r, kh_ctx *ctx, const kh_model *model, const kh_source *source,
                        bool *is_complete, kh_error *err) {
     const kh_team *team = r->options.team;
-    kh_status status = kh_atlas_job_init(&r->job, ctx, model, source, &r->options, err);
+    kh_status status = is_lead(r) ? check_directory(r, err) : KH_OK;
+    if (!status) status = kh_atlas_job_init(&r->job, ctx, model, source, &r->options, err);
     if (!status && is_team(r) && r->options.shards > 1)
         status = kh_fail(err, KH_E_ARG, "a team does every image: shards must be 1");
     KH_TRY(kh_team_agree(team, status, err));

@@ -141,14 +141,13 @@ static void list_files(const kh_export *e, size_t l, kh_manifest *m) {
 static kh_status write_manifest(const kh_export *e, const kh_export_summary *summary,
                                 kh_error *err) {
     const kh_export_options *o = e->options;
-    char path[KH_ATLAS_PATH], digest[65];
+    char path[KH_ATLAS_PATH];
     kh_manifest *m = NULL;
-    KH_TRY(kh_atlas_digest(o->run, digest, err));
     KH_TRY(kh_store_manifest_create("export", &m, err));
     kh_store_manifest_model(m, e->info);
     if (o->command) kh_store_manifest_text(m, "command", o->command);
     kh_store_manifest_text(m, "format_of_files", "milan");
-    kh_store_manifest_text(m, "run.digest", digest);
+    kh_store_manifest_text(m, "run.digest", e->run_digest);
     kh_store_manifest_text(m, "units", o->channels ? "channels of fc2" : "key neurons");
     kh_store_manifest_text(m, "threshold", o->use_run_quantile ? "the run's" : "0.99");
     kh_store_manifest_text(m, "pad", o->zero_pad ? "zeros" : "edge");
@@ -192,8 +191,10 @@ kh_status kh_atlas_export_milan(kh_ctx *ctx, const kh_model *model, const kh_sou
         return kh_fail(err, KH_E_ARG, "batches of %zu images; 1 to 4096 are possible",
                        options->batch);
     kh_status status = check_set(&e, err);
+    if (!status) status = kh_atlas_digest(options->run, e.run_digest, err);
     if (!status) status = count_ranks(&e, err);
     if (!status) status = kh_export_read(&e, err);
+    if (!status && options->begin) status = options->begin(options->begin_user, err);
     if (!status) status = write_all(&e, &mine, err);
     kh_export_clear(&e);
     if (summary) *summary = mine;

@@ -36,6 +36,7 @@ typedef struct kh_export {
     size_t layer_count;
     kh_export_place *places; /* in order of image */
     size_t place_count;
+    char run_digest[65];
 } kh_export;
 
 /* Layers, units, thresholds and places from the run. The caller clears. */

@@ -54,25 +54,37 @@ static kh_status list_lenses(kh_text *text, kh_error *err, const char *name) {
     return status;
 }
 
+static bool names_all(const char *asked) {
+    return asked && strcmp(asked, "all") == 0;
+}
+
+static kh_status find_named(const char *asked, bool named[KH_ATLAS_MAX_LENSES], kh_error *err) {
+    char copy[512] = "", *rest = NULL;
+    if (!asked || names_all(asked)) return KH_OK;
+    if (strlen(asked) >= sizeof copy) return kh_fail(err, KH_E_ARG, "too many lens names");
+    memcpy(copy, asked, strlen(asked) + 1);
+    for (char *name = strtok_r(copy, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+        size_t i = 0;
+        while (kh_lens_kinds[i] && strcmp(kh_lens_kinds[i]->name, name) != 0)
+            i++;
+        kh_text text = {0};
+        if (!kh_lens_kinds[i]) return list_lenses(&text, err, name);
+        named[i] = true;
+    }
+    return KH_OK;
+}
+
+kh_status kh_atlas_check_lenses(const char *names, kh_error *err) {
+    bool named[KH_ATLAS_MAX_LENSES] = {false};
+    return find_named(names, named, err);
+}
+
 /* In the order of the list, whatever the order they were named in. */
 static kh_status choose_lenses(kh_atlas_job *job, kh_error *err) {
     const char *asked = job->options->lenses;
-    const bool all = asked && strcmp(asked, "all") == 0;
-    char copy[512] = "";
+    const bool all = names_all(asked);
     bool named[KH_ATLAS_MAX_LENSES] = {false};
-    if (asked && !all) {
-        if (strlen(asked) >= sizeof copy) return kh_fail(err, KH_E_ARG, "too many lens names");
-        memcpy(copy, asked, strlen(asked) + 1);
-        char *rest = NULL;
-        for (char *name = strtok_r(copy, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-            size_t i = 0;
-            while (kh_lens_kinds[i] && strcmp(kh_lens_kinds[i]->name, name) != 0)
-                i++;
-            kh_text text = {0};
-            if (!kh_lens_kinds[i]) return list_lenses(&text, err, name);
-            named[i] = true;
-        }
-    }
+    KH_TRY(find_named(asked, named, err));
     for (size_t i = 0; kh_lens_kinds[i] && i < KH_ATLAS_MAX_LENSES; i++)
         if (all || named[i] || (!asked && kh_lens_kinds[i]->is_default))
             KH_TRY(add_lens(job, kh_lens_kinds[i], named[i], err));

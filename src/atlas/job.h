@@ -50,8 +50,8 @@ kh_status kh_atlas_create_pass(const kh_atlas_job *job, size_t max_batch, kh_pas
 /* Which tap of that pass holds a site; SIZE_MAX when it is not tapped. */
 size_t kh_atlas_tap_of(const kh_atlas_job *job, kh_lens_site site, size_t block);
 
-/* Tables, arrays and the manifest, from states that cover everything. */
-kh_status kh_atlas_write_results(kh_atlas_job *job, const kh_atlas_summary *summary, kh_error *err);
+/* Tables, arrays and the manifest, from states that cover everything; fills summary->digest. */
+kh_status kh_atlas_write_results(kh_atlas_job *job, kh_atlas_summary *summary, kh_error *err);
 
 /* Removes what a run has left in a directory, complete or not, and nothing else; the manifest goes
  * first. A directory without a run, or none, is fine. */

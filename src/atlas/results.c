@@ -1,5 +1,5 @@
 /* Tables, arrays and the manifest of a complete run. */
-#include "atlas/job.h"
+#include "atlas/digest.h"
 
 #include "base/file.h"
 #include "base/text.h"
@@ -140,8 +140,17 @@ static kh_status write_tables(kh_atlas_job *job, writer *w, kh_error *err) {
     return KH_OK;
 }
 
-kh_status kh_atlas_write_results(kh_atlas_job *job, const kh_atlas_summary *summary,
-                                 kh_error *err) {
+/* Of what is on the disk by now. */
+static kh_status put_digests(writer *w, char out[65], kh_error *err) {
+    kh_digest digest;
+    kh_status status = kh_digest_take(w->out, &digest, err);
+    if (!status) status = kh_digest_sum(&digest, "", out, err);
+    if (!status) kh_digest_put(&digest, w->manifest);
+    kh_digest_clear(&digest);
+    return status;
+}
+
+kh_status kh_atlas_write_results(kh_atlas_job *job, kh_atlas_summary *summary, kh_error *err) {
     char path[KH_ATLAS_PATH];
     writer w = {.out = job->options->out};
     KH_TRY(kh_atlas_path(path, err, w.out, "arrays"));
@@ -155,6 +164,7 @@ kh_status kh_atlas_write_results(kh_atlas_job *job, const kh_atlas_summary *summ
         kh_store_db_abort(w.db);
     else
         status = kh_store_db_close(w.db, err);
+    if (!status) status = put_digests(&w, summary->digest, err);
     if (!status) status = kh_atlas_path(path, err, w.out, "manifest.json");
     if (!status) status = kh_store_manifest_write(w.manifest, path, err);
     kh_store_manifest_free(w.manifest);

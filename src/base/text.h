@@ -42,6 +42,9 @@ bool kh_parse_double(const char *text, double *out); /* finite */
 enum { KH_EDIT_COMPARED = 64 };
 size_t kh_edit_distance(const char *a, size_t a_length, const char *b, size_t b_length);
 
+/* "1 page", "2 pages": printf("%zu page%s", n, KH_S(n)) */
+#define KH_S(count) ((count) == 1 ? "" : "s")
+
 bool kh_starts_with(const char *text, const char *prefix);
 bool kh_ends_with(const char *text, const char *suffix);
 

@@ -302,8 +302,7 @@ kh_status kh_ablate_write_files(const kh_ablate_run *run, const char *folder, kh
         status = kh_outdir_path(folder, path, sizeof path, err, "%s.png", f->stem);
         if (!status && kh_file_exists(path)) kh_outdir_list_figure(m, f->stem, f->meaning);
     }
-    if (!status) status = kh_outdir_path(folder, path, sizeof path, err, "manifest.json");
-    if (!status) status = kh_store_manifest_write(m, path, err);
+    if (!status) status = kh_outdir_finish(folder, m, err);
     kh_store_manifest_free(m);
     return status;
 }

@@ -174,13 +174,11 @@ kh_status kh_align_write_files(const kh_align_result *r, const kh_model *model, 
     KH_TRY(kh_share_write_units(&r->shared, folder, err));
     KH_TRY(write_class_shared(r, folder, err));
     KH_TRY(write_arrays(r, folder, err));
-    char path[4096];
-    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "manifest.json"));
     kh_manifest *manifest = NULL;
     KH_TRY(kh_store_manifest_create("align", &manifest, err));
     kh_store_manifest_model(manifest, kh_model_get_info(model));
     describe(manifest, r, has_matrix);
-    const kh_status status = kh_store_manifest_write(manifest, path, err);
+    const kh_status status = kh_outdir_finish(folder, manifest, err);
     kh_store_manifest_free(manifest);
     return status;
 }

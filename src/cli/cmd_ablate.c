@@ -374,10 +374,10 @@ static kh_status measure(kh_ablate_run *run, const settings *s, kh_ablate_option
     o->progress_user = run->session;
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
-    KH_TRY(kh_outdir_check(s->out, s->overwrite, err));
+    KH_TRY(kh_outdir_check(s->out, "ablate", s->overwrite, err));
     KH_TRY(kh_ablate(run->session->ctx, run->session->model, o, kh_source_count(run->source),
                      run->truth, read_image, run, &run->result, err));
-    KH_TRY(kh_outdir_begin(s->out, err));
+    KH_TRY(kh_outdir_begin(s->out, "ablate", err));
     KH_TRY(kh_ablate_write_figures(run, s->out, err));
     return kh_ablate_write_files(run, s->out, err);
 }

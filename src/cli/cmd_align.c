@@ -6,7 +6,7 @@
 #include "cli/outdir.h"
 
 #include "base/alloc.h"
-#include "base/file.h"
+#include "base/folder.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -96,7 +96,7 @@ static kh_status rank_and_save(kh_session *session, const settings *s, kh_align_
         const size_t shape[] = {kh_model_get_info(session->model)->blocks, units, classes};
         char path[4096];
         KH_TRY(kh_outdir_path(s->out, path, sizeof path, err, "align.npy"));
-        KH_TRY(kh_make_directories(s->out, err));
+        KH_TRY(kh_folder_mark(s->out, "align", err));
         KH_TRY(kh_store_npy_open(path, KH_NPY_F32, shape, 3, &npy, err));
         r->options.sink = save_block;
         r->options.sink_user = npy;
@@ -104,7 +104,7 @@ static kh_status rank_and_save(kh_session *session, const settings *s, kh_align_
     const kh_status status =
         kh_lens_rank(session->ctx, session->model, &r->options, &r->ranking, err);
     if (!npy) return status;
-    const kh_status begun = status ? status : kh_outdir_begin(s->out, err);
+    const kh_status begun = status ? status : kh_outdir_begin(s->out, "align", err);
     if (!begun) return kh_store_npy_close(npy, err);
     kh_store_npy_abort(npy);
     return begun;
@@ -281,10 +281,10 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
             kh_class_list(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);
         is_wrong_class = status == KH_E_NOT_FOUND || status == KH_E_ARG;
     }
-    if (!status && s->out) status = kh_outdir_check(s->out, s->overwrite, err);
+    if (!status && s->out) status = kh_outdir_check(s->out, "align", s->overwrite, err);
     if (!status) status = compute(&session, s, &result, err);
     if (!status && s->out) {
-        status = kh_outdir_begin(s->out, err);
+        status = kh_outdir_begin(s->out, "align", err);
         if (!status) status = kh_align_write_figures(&result, session.model, s->out, err);
         if (!status)
             status = kh_align_write_files(&result, session.model, s->out, s->save_matrix, err);

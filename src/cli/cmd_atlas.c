@@ -4,10 +4,12 @@
 #include "cli/commands.h"
 #include "cli/images.h"
 #include "cli/inputs.h"
+#include "cli/outdir.h"
 #include "cli/run_figures.h"
 #include "cli/session.h"
 #include "cli/team.h"
 
+#include "base/file.h"
 #include "base/text.h"
 
 #include <signal.h>
@@ -201,6 +203,7 @@ static kh_status fill_request(const settings *s, bool only_merge, size_t count, 
         kh_text_addf(&q->command, " %s", operands[i]);
     q->options.command = q->command.data;
     KH_TRY(kh_atlas_check_numbers(&q->options, err));
+    KH_TRY(kh_atlas_check_lenses(s->lenses, err));
     if (s->shard) KH_TRY(parse_shard(s->shard, &q->options, err));
     return s->from ? split_from(s->from, q, err) : KH_OK;
 }
@@ -252,32 +255,46 @@ static kh_status say_estimate(kh_session *session, const kh_source *source,
                              err)
                    ? KH_OK
                    : KH_E_MEMORY;
-    printf("%zu images, %.0f TFLOP, about %.0f s%s; %.0f MB of memory beside the weights; on disk "
+    printf("%zu image%s, %.0f TFLOP, about %.0f s%s; %.0f MB of memory beside the weights; on disk "
            "%.0f MB of results and, while it runs, %.0f MB of state\n",
-           e.images, e.gflop * 1e-3, seconds, o->shards > 1 ? " for this shard" : "",
-           (double)e.memory_bytes * 1e-6, (double)e.disk_bytes * 1e-6,
-           (double)e.state_bytes * 1e-6);
+           e.images, KH_S(e.images), e.gflop * 1e-3, seconds,
+           o->shards > 1 ? " for this shard" : "", (double)e.memory_bytes * 1e-6,
+           (double)e.disk_bytes * 1e-6, (double)e.state_bytes * 1e-6);
     return KH_OK;
 }
 
-static kh_status say_summary(const kh_atlas_summary *t, const kh_atlas_options *o, bool json,
+/* As keyhole status --digest says it: over the run and the dissection in it, so it is said behind
+ * the second pass if there is to be one. */
+static kh_status find_digest(const char *run, const kh_atlas_summary *t, char out[65],
                              kh_error *err) {
+    char path[4096];
+    KH_TRY(kh_outdir_path(run, path, sizeof path, err, "dissect/manifest.json"));
+    if (!t->digest[0] || kh_file_exists(path)) return kh_atlas_digest(run, out, err);
+    memcpy(out, t->digest, sizeof t->digest);
+    return KH_OK;
+}
+
+/* `run`: the one whose digest is said; its second pass has a directory of its own. */
+static kh_status say_summary(const kh_atlas_summary *t, const kh_atlas_options *o, const char *run,
+                             bool is_last, bool json, kh_error *err) {
     char digest[65] = "";
-    if (t->is_complete) KH_TRY(kh_atlas_digest(o->out, digest, err));
+    if (t->is_complete && is_last) KH_TRY(find_digest(run, t, digest, err));
     if (json)
         return kh_print_json(
-                   json_pack("{s:s, s:I, s:I, s:I, s:I, s:b, s:f, s:s}", "run", o->out, "images",
+                   json_pack("{s:s, s:I, s:I, s:I, s:I, s:b, s:f, s:s}", "run", run, "images",
                              (json_int_t)t->images, "done_before", (json_int_t)t->done_before,
                              "done_now", (json_int_t)t->done_now, "broken", (json_int_t)t->broken,
                              "complete", t->is_complete, "seconds", t->seconds, "digest", digest),
                    err)
                    ? KH_OK
                    : KH_E_MEMORY;
-    printf("%zu images: %zu were done, %zu done now", t->images, t->done_before, t->done_now);
+    printf("%zu image%s: %zu %s done, %zu done now", t->images, KH_S(t->images), t->done_before,
+           t->done_before == 1 ? "was" : "were", t->done_now);
     if (t->seconds > 0 && t->done_now) printf(" (%.3g images/s)", (double)t->done_now / t->seconds);
     if (t->broken) printf(", %zu could not be read (table broken)", t->broken);
     if (t->is_complete)
-        printf("\ncomplete: %s, digest %s\n", o->out, digest);
+        printf("\ncomplete: %s%s%s%s%s\n", run, o->out == run ? "" : " with ",
+               o->out == run ? "" : o->out, is_last ? ", digest " : "", digest);
     else
         printf("\nthis shard is done; keyhole merge joins it with the others\n");
     return KH_OK;
@@ -299,19 +316,19 @@ typedef struct work {
     kh_session session;
     kh_source *source;
     request q;
-    bool has_news;      /* tables that no figure shows yet */
-    bool names_no_lens; /* --lenses */
+    bool has_news; /* tables that no figure shows yet */
 } work;
 
-/* Rank 0 says it; all hear whether that went well. */
+/* Rank 0 says it; all hear whether that went well. Of two passes --json tells of the second. */
 static kh_status report(const work *w, const kh_atlas_summary *summary, const kh_atlas_options *o,
-                        bool is_silent, kh_error *err) {
+                        bool is_last, kh_error *err) {
+    const bool json = w->s->common.json;
     kh_status status = KH_OK;
-    if (w->team->rank == 0 && !is_silent) status = say_summary(summary, o, w->s->common.json, err);
+    if (w->team->rank == 0 && (is_last || !json))
+        status = say_summary(summary, o, w->s->out, is_last, json, err);
     if (!status && w->team->rank == 0 && summary->images > 0 && summary->broken == summary->images)
-        status =
-            kh_fail(err, KH_E_IO, "none of the %zu images could be read; table 'broken' says why",
-                    summary->images);
+        status = kh_fail(err, KH_E_IO, "no image of %zu could be read; table 'broken' says why",
+                         summary->images);
     return kh_team_agree(w->team, status, err);
 }
 
@@ -347,7 +364,7 @@ static kh_status dissect(work *w, kh_error *err) {
     o.rotated = rotated;
     if (!status) status = kh_atlas(w->session.ctx, w->session.model, w->source, &o, &summary, err);
     w->has_news |= summary.done_now > 0;
-    if (!status) status = report(w, &summary, &o, false, err);
+    if (!status) status = report(w, &summary, &o, true, err);
     kh_label_set_close(set);
     free(rotated);
     free(thresholds);
@@ -361,8 +378,9 @@ static kh_status say_what_is_left(const settings *s, kh_error *err) {
     if (status == KH_E_NOT_FOUND) return kh_error_context(err, status, "--resume");
     KH_TRY(status);
     if (s->common.json || there.is_complete) return KH_OK;
-    printf("resuming: %zu of %zu images are done, %zu are left\n", there.covered, there.images,
-           there.images - there.covered);
+    const size_t left = there.images - there.covered;
+    printf("resuming: %zu of %zu image%s done, %zu left\n", there.covered, there.images,
+           KH_S(there.images), left);
     return KH_OK;
 }
 
@@ -397,9 +415,8 @@ static kh_status do_work(work *w, kh_error *err) {
     const kh_status status =
         s->dry_run ? say_estimate(&w->session, w->source, o, s->common.json, err)
                    : kh_atlas(w->session.ctx, w->session.model, w->source, o, &summary, err);
-    w->names_no_lens = s->lenses && status == KH_E_NOT_FOUND; /* the only thing it looks for */
     if (status || s->dry_run) return status;
-    KH_TRY(report(w, &summary, o, s->truth && s->common.json, err));
+    KH_TRY(report(w, &summary, o, !s->truth, err));
     w->has_news = summary.done_now > 0;
     if (s->truth && (summary.is_complete || o->only_merge)) KH_TRY(dissect(w, err));
     if (summary.is_complete && w->team->rank == 0 && !s->no_figures) draw(w);
@@ -435,7 +452,7 @@ static int run_either(const settings *s, bool only_merge, size_t count, char **o
     kh_session_close(&w.session);
     kh_launch_end(&launch);
     if (!status || !err->text[0]) return KH_EXIT_DONE; /* another rank says it, and exits with it */
-    return is_misused || w.names_no_lens ? KH_EXIT_MISUSED : KH_EXIT_FAILED;
+    return is_misused ? KH_EXIT_MISUSED : KH_EXIT_FAILED;
 }
 
 static int run_atlas(const void *from, size_t count, char **operands, kh_error *err) {

@@ -5,6 +5,7 @@
 #include "cli/session.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -131,9 +132,9 @@ static kh_status classify_all(kh_session *session, const settings *s, const kh_i
 
 static void print_accuracy(const tally *t) {
     if (t->labelled)
-        printf("top-1 %.2f %%, top-5 %.2f %% of %zu labelled images\n",
+        printf("top-1 %.2f %%, top-5 %.2f %% of %zu labelled image%s\n",
                100.0 * (double)t->top1 / (double)t->labelled,
-               100.0 * (double)t->top5 / (double)t->labelled, t->labelled);
+               100.0 * (double)t->top5 / (double)t->labelled, t->labelled, KH_S(t->labelled));
     else
         printf("no image has a true class in its file or folder name\n");
 }

@@ -160,7 +160,10 @@ static kh_status write_set(const settings *s, kh_session *session, kh_diorama_se
                                  (json_int_t)set->count, "was_there", was_there);
         return kh_print_json(root, err) ? KH_OK : KH_E_MEMORY;
     }
-    printf("%llu scenes %s ", (unsigned long long)set->count, was_there ? "were already in" : "in");
+    printf("%llu scene%s %s ", (unsigned long long)set->count, KH_S(set->count),
+           !was_there        ? "in"
+           : set->count == 1 ? "was already in"
+                             : "were already in");
     kh_print_path(s->out);
     putchar('\n');
     return KH_OK;

@@ -18,6 +18,7 @@ static void defaults(void *at) {
     o->batch = 4;
     o->check_every = 10;
     o->block = SIZE_MAX;
+    o->steps = SIZE_MAX; /* not given */
     o->diversity_kind = "units";
     o->power = 2;
     o->penalty = 1;
@@ -150,7 +151,8 @@ static void say_done(const kh_dream_run *run) {
     printf("%zu %s in %s", run->item_count, run->item_count == 1 ? "dream" : "dreams",
            run->options->out);
     if (with_class > 0)
-        printf("; %zu of %zu recognised, %zu distinct goals", seen, with_class, run->distinct);
+        printf("; %zu of %zu recognised, %zu distinct goal%s", seen, with_class, run->distinct,
+               KH_S(run->distinct));
     printf("\n");
     if (!run->options->common.quiet && run->steps_made > 0 && run->seconds > 0)
         fprintf(stderr, "%zu image-steps in %.1f s (%.2f a second), %.0f MB of activations\n",

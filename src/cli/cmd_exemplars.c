@@ -122,9 +122,8 @@ static kh_status draw_some(kh_session *session, const settings *s, const kh_run 
 
 static kh_status write_manifest(const settings *s, const kh_run *run, const kh_model *model,
                                 const kh_neuron *neurons, size_t count, kh_error *err) {
-    char path[4096], name[32];
+    char name[32];
     kh_manifest *manifest = NULL;
-    KH_TRY(kh_outdir_path(s->out, path, sizeof path, err, "manifest.json"));
     KH_TRY(kh_store_manifest_create("exemplars", &manifest, err));
     kh_store_manifest_model(manifest, kh_model_get_info(model));
     kh_store_manifest_text(manifest, "run", run->path);
@@ -132,7 +131,7 @@ static kh_status write_manifest(const settings *s, const kh_run *run, const kh_m
         kh_neuron_format(neurons[i], name, sizeof name);
         kh_outdir_list_figure(manifest, name, "exemplars of a key neuron");
     }
-    const kh_status status = kh_store_manifest_write(manifest, path, err);
+    const kh_status status = kh_outdir_finish(s->out, manifest, err);
     kh_store_manifest_free(manifest);
     return status;
 }
@@ -140,7 +139,7 @@ static kh_status write_manifest(const settings *s, const kh_run *run, const kh_m
 static kh_status draw_all(kh_session *session, const settings *s, const kh_run *run,
                           const kh_source *source, const kh_neuron *neurons, size_t count,
                           kh_error *err) {
-    KH_TRY(kh_outdir_begin(s->out, err));
+    KH_TRY(kh_outdir_begin(s->out, "exemplars", err));
     for (size_t first = 0; first < count; first += AT_ONCE) {
         const size_t left = count - first;
         KH_TRY(draw_some(session, s, run, source, neurons + first, left < AT_ONCE ? left : AT_ONCE,
@@ -152,7 +151,7 @@ static kh_status draw_all(kh_session *session, const settings *s, const kh_run *
                              err)
                    ? KH_OK
                    : KH_E_MEMORY;
-    printf("%zu pages in %s\n", count, s->out);
+    printf("%zu page%s in %s\n", count, KH_S(count), s->out);
     return KH_OK;
 }
 
@@ -168,7 +167,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
                       s->out ? "--batch starts at 1" : "--out DIR says where the pages go");
         return KH_EXIT_MISUSED;
     }
-    kh_status status = kh_outdir_check(s->out, s->overwrite, err);
+    kh_status status = kh_outdir_check(s->out, "exemplars", s->overwrite, err);
     if (!status) status = kh_run_open(operands[0], &atlas, err);
     if (!status) status = kh_session_open(&session, &s->common, err);
     if (!status) status = kh_session_model(&session, operands[1], &s->model, err);

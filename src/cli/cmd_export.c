@@ -6,12 +6,14 @@
 #include "cli/session.h"
 #include "cli/units.h"
 
+#include "base/folder.h"
 #include "base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+enum { MAX_BATCH = 4096 };
 
 typedef struct settings {
     kh_common common;
@@ -92,8 +94,8 @@ static kh_status say_plan(const settings *s, const kh_model_info *info, const kh
         return kh_print_json(json_pack("{s:f, s:f}", "units", units, "bytes", bytes), err)
                    ? KH_OK
                    : KH_E_MEMORY;
-    printf("%.0f units of %.0f exemplars: %.4g GB of pictures and masks\n", units, ranks,
-           bytes * 1e-9);
+    printf("%.0f unit%s of %.0f exemplar%s: %.4g GB of pictures and masks\n", units, KH_S(units),
+           ranks, KH_S(ranks), bytes * 1e-9);
     return KH_OK;
 }
 
@@ -106,9 +108,15 @@ static kh_status say_summary(const settings *s, const kh_export_summary *t, kh_e
                              err)
                    ? KH_OK
                    : KH_E_MEMORY;
-    printf("%zu units of %zu layers, %zu exemplars each, from %zu images: %.1f MB in %s\n",
-           t->units, t->layers, t->ranks, t->images, (double)t->bytes * 1e-6, s->out);
+    printf("%zu unit%s of %zu layer%s, %zu exemplar%s each, from %zu image%s: %.1f MB in %s\n",
+           t->units, KH_S(t->units), t->layers, KH_S(t->layers), t->ranks, KH_S(t->ranks),
+           t->images, KH_S(t->images), (double)t->bytes * 1e-6, s->out);
     return KH_OK;
+}
+
+static kh_status begin(void *user, kh_error *err) {
+    const settings *s = user;
+    return kh_outdir_begin(s->out, "export", err);
 }
 
 static kh_status export(kh_session *session, const settings *s, const kh_source *source,
@@ -121,25 +129,26 @@ static kh_status export(kh_session *session, const settings *s, const kh_source 
     if (!status && s->dry_run) {
         status = say_plan(s, info, o, err);
     } else if (!status) {
-        status = kh_outdir_begin(s->out, err);
-        if (!status)
-            status = kh_atlas_export_milan(session->ctx, session->model, source, o, &summary, err);
-        if (status)
-            (void)rmdir(s->out); /* refused before the first file: only if it is empty */
-        else
-            status = say_summary(s, &summary, err);
+        status = kh_atlas_export_milan(session->ctx, session->model, source, o, &summary, err);
+        if (!status) kh_folder_unmark(s->out);
+        if (!status) status = say_summary(s, &summary, err);
     }
     free(chosen);
     return status;
 }
 
 static int run(const void *from, size_t count, char **operands, kh_error *err) {
-    const settings *s = from;
+    settings own = *(const settings *)from;
+    const settings *s = &own;
     kh_session session = {0};
     kh_source *source = NULL;
     bool is_misused = false;
     if (!s->out) {
         (void)kh_fail(err, KH_E_ARG, "--out DIR says where the layers go");
+        return KH_EXIT_MISUSED;
+    }
+    if (s->batch == 0 || s->batch > MAX_BATCH) {
+        (void)kh_fail(err, KH_E_ARG, "--batch %zu: 1 to %d", s->batch, MAX_BATCH);
         return KH_EXIT_MISUSED;
     }
     if (strcmp(s->format, "milan") != 0) {
@@ -148,7 +157,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
                       kh_shown(s->format, strlen(s->format), shown, sizeof shown));
         return KH_EXIT_MISUSED;
     }
-    if (kh_outdir_check(s->out, s->overwrite, err)) return KH_EXIT_FAILED;
+    if (kh_outdir_check(s->out, "export", s->overwrite, err)) return KH_EXIT_FAILED;
     kh_text command = {0};
     kh_text_add(&command, "keyhole export");
     for (size_t i = 0; i < count; i++)
@@ -167,6 +176,8 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     o.batch = s->batch;
     o.command = command.data;
     o.decode = &decode;
+    o.begin = begin;
+    o.begin_user = &own;
     o.progress = kh_session_progress;
     o.progress_user = &session;
     kh_status status = kh_session_open(&session, &s->common, err);

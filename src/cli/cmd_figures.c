@@ -6,6 +6,7 @@
 #include "cli/session.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -78,7 +79,8 @@ static int run(const void *from, size_t operand_count, char **operands, kh_error
         return kh_print_json(json_pack("{s:I}", "figures", (json_int_t)drawn), err)
                    ? KH_EXIT_DONE
                    : KH_EXIT_FAILED;
-    printf("%zu figures in %s%s\n", drawn, s->out ? s->out : operands[0], s->out ? "" : "/figures");
+    printf("%zu figure%s in %s%s\n", drawn, KH_S(drawn), s->out ? s->out : operands[0],
+           s->out ? "" : "/figures");
     return KH_EXIT_DONE;
 }
 

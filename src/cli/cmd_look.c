@@ -146,7 +146,7 @@ static kh_status look(kh_session *session, const settings *s, const kh_inputs *i
                       kh_ranking *ranking, kh_image_batch *batch, kh_look_result *r,
                       kh_error *err) {
     KH_TRY(kh_scale_parse(s->scale, &r->scale, err));
-    KH_TRY(kh_outdir_check(s->out, s->overwrite, err));
+    KH_TRY(kh_outdir_check(s->out, "look", s->overwrite, err));
     KH_TRY(read_images(session, s, inputs, r, batch, err));
     KH_TRY(rank(session, s, ranking, err));
     r->model = session->model;
@@ -175,7 +175,7 @@ static kh_status look(kh_session *session, const settings *s, const kh_inputs *i
                               s->class_query || s->truth ? asked : NULL, &r->look, err);
     status = kh_image_batch_blame(batch, status, err);
     kh_free(asked);
-    if (!status) status = kh_outdir_begin(s->out, err);
+    if (!status) status = kh_outdir_begin(s->out, "look", err);
     if (!status) status = kh_look_write_figures(r, s->out, err);
     if (!status) status = kh_look_write_files(r, s->out, err);
     return status;

@@ -253,12 +253,10 @@ static kh_status draw(const settings *s, const search *q, const kh_model *model,
 
 static kh_status write_all(const settings *s, const search *q, const kh_model *model,
                            kh_error *err) {
-    char path[4096];
     kh_manifest *manifest = NULL;
-    KH_TRY(kh_outdir_begin(s->out, err));
+    KH_TRY(kh_outdir_begin(s->out, "pairs", err));
     KH_TRY(draw(s, q, model, s->out, err));
     KH_TRY(write_table(q, s->out, err));
-    KH_TRY(kh_outdir_path(s->out, path, sizeof path, err, "manifest.json"));
     KH_TRY(kh_store_manifest_create("pairs", &manifest, err));
     kh_store_manifest_model(manifest, kh_model_get_info(model));
     kh_store_manifest_text(manifest, "pairs.source", s->source);
@@ -266,7 +264,7 @@ static kh_status write_all(const settings *s, const search *q, const kh_model *m
     if (s->weights) kh_store_manifest_text(manifest, "pairs.weights", s->weights);
     kh_store_manifest_file(manifest, "pairs.csv", NULL, 0, "best pair of every class and block");
     kh_outdir_list_figure(manifest, "pairs", "scores and gains of pairs per block");
-    const kh_status status = kh_store_manifest_write(manifest, path, err);
+    const kh_status status = kh_outdir_finish(s->out, manifest, err);
     kh_store_manifest_free(manifest);
     return status;
 }
@@ -345,7 +343,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status && s->classes)
         status =
             kh_class_list(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);
-    if (!status && s->out) status = kh_outdir_check(s->out, s->overwrite, err);
+    if (!status && s->out) status = kh_outdir_check(s->out, "pairs", s->overwrite, err);
     if (!status) status = search_blocks(&session, s, &q, err);
     if (!status && s->out) status = write_all(s, &q, session.model, err);
     if (!status) status = print_result(s, &q, session.model, wanted, wanted_count, err);

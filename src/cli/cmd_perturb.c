@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_BATCH = 4096, MAX_RANDOM = 1000 };
+
 static void defaults(void *at) {
     kh_perturb_settings *s = at;
     const kh_perturb_options o = kh_perturb_options_default();
@@ -78,7 +80,8 @@ static void fill_options(const kh_perturb_settings *s, kh_session *session,
 
 static kh_status say(const kh_perturb_settings *s, const kh_perturbation *p, kh_error *err) {
     if (s->common.json) return kh_print_json(kh_perturb_json(p, s->out), err) ? KH_OK : KH_E_MEMORY;
-    printf("%zu images of known class, %zu with tokens that show it\n", p->labelled, p->with_maps);
+    printf("%zu image%s of known class, %zu with tokens that show it\n", p->labelled,
+           KH_S(p->labelled), p->with_maps);
     for (size_t k = 0; k < p->row_count; k++) {
         const kh_perturb_row *r = &p->rows[k];
         const double n = r->images ? (double)r->images : 1, t = r->tokens ? (double)r->tokens : 1;
@@ -111,6 +114,17 @@ static kh_status study(const kh_perturb_settings *s, kh_session *session, const 
     return status;
 }
 
+static bool is_misused(const kh_perturb_settings *s, const kh_model_info *info, kh_error *err) {
+    const size_t patches = info->tokens - info->prefix_tokens;
+    if (s->batch == 0 || s->batch > MAX_BATCH)
+        return kh_fail(err, KH_E_ARG, "--batch %zu: 1 to %d", s->batch, MAX_BATCH);
+    if (s->random > MAX_RANDOM)
+        return kh_fail(err, KH_E_ARG, "--random %zu: at most %d", s->random, MAX_RANDOM);
+    if (s->steps > patches)
+        return kh_fail(err, KH_E_ARG, "--steps %zu: there are %zu patches", s->steps, patches);
+    return false;
+}
+
 static int run(const void *from, size_t count, char **operands, kh_error *err) {
     const kh_perturb_settings *s = from;
     kh_session session = {0};
@@ -120,9 +134,11 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
         (void)kh_fail(err, KH_E_ARG, "--out DIR says where tables and maps go");
         return KH_EXIT_MISUSED;
     }
-    if (kh_outdir_check(s->out, s->overwrite, err)) return KH_EXIT_FAILED;
+    if (kh_outdir_check(s->out, "perturb", s->overwrite, err)) return KH_EXIT_FAILED;
     kh_status status = kh_session_open(&session, &s->common, err);
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
+    const bool misused = !status && is_misused(s, kh_model_get_info(session.model), err);
+    if (misused) status = KH_E_ARG;
     if (!status) {
         const kh_source_options source_options = {.classes = kh_model_classes(session.model),
                                                   .label_file = s->label_file};
@@ -133,7 +149,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     kh_perturb_files_clear(&files);
     kh_source_free(source);
     kh_session_close(&session);
-    return status ? KH_EXIT_FAILED : KH_EXIT_DONE;
+    return misused ? KH_EXIT_MISUSED : status ? KH_EXIT_FAILED : KH_EXIT_DONE;
 }
 
 const kh_command kh_cmd_perturb = {

@@ -153,7 +153,7 @@ static bool is_misused(const settings *s, kh_error *err) {
         return kh_fail(err, KH_E_ARG, "--ablate and --no-ablation exclude each other");
     if (own->atlas && own->lenses)
         return kh_fail(err, KH_E_ARG, "--lenses belongs to a new atlas; --atlas brings its own");
-    return false;
+    return kh_atlas_check_lenses(own->lenses, err) != KH_OK;
 }
 
 static kh_status judge(kh_reproduce *r, kh_error *err) {
@@ -178,7 +178,7 @@ static kh_status reproduce(kh_reproduce *r, const settings *s, size_t count, cha
                                                  .label_file = s->label_file};
     r->info = kh_model_get_info(r->session->model);
     KH_TRY(check_photograph(s->own.golden_image, err));
-    KH_TRY(kh_outdir_check(s->own.out, s->overwrite, err));
+    KH_TRY(kh_outdir_check(s->own.out, "reproduce", s->overwrite, err));
     KH_TRY(kh_reproduce_find_ablation(r, err));
     KH_TRY(kh_inputs_open(operands, count, &options_of_source, &r->source, err));
     if (s->own.ablate)
@@ -186,7 +186,7 @@ static kh_status reproduce(kh_reproduce *r, const settings *s, size_t count, cha
             kh_outdir_check_origin(s->own.ablate, "--ablate", "ablate", r->info, r->source, err));
     KH_TRY(kh_reproduce_gather(r, err));
     KH_TRY(judge(r, err));
-    KH_TRY(kh_outdir_begin(s->own.out, err));
+    KH_TRY(kh_outdir_begin(s->own.out, "reproduce", err));
     KH_TRY(kh_reproduce_draw(r, err));
     KH_TRY(kh_reproduce_write(r, err));
     if (s->common.json) return print_json(r, err);

@@ -281,10 +281,10 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     kh_status status = kh_session_open(&session, &s->common, err);
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
     if (!status) status = kh_require_classes(session.model, err);
-    if (!status && s->out) status = kh_outdir_check(s->out, s->overwrite, err);
+    if (!status && s->out) status = kh_outdir_check(s->out, "share", s->overwrite, err);
     if (!status) status = compute(&session, s, &r, err);
     if (!status && s->out) {
-        status = kh_outdir_begin(s->out, err);
+        status = kh_outdir_begin(s->out, "share", err);
         if (!status) status = kh_share_write_figures(&r, session.model, s->out, err);
         if (!status) status = kh_share_write_files(&r, session.model, s->out, err);
     }

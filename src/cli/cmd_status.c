@@ -2,6 +2,8 @@
 #include "cli/commands.h"
 #include "cli/session.h"
 
+#include "base/text.h"
+
 #include <stdio.h>
 
 typedef struct settings {
@@ -10,7 +12,8 @@ typedef struct settings {
 
 static const kh_option options[] = {
     {KH_OPT_FLAG, "digest", 0, offsetof(settings, digest), NULL,
-     "Print one sha256 over all tables and arrays of a complete run, and nothing else."},
+     "Print one sha256 over all tables and arrays of a complete run, and nothing else. Those that"
+     " are not what the run wrote are an error."},
     {KH_OPT_FLAG, "json", 0, offsetof(settings, json), NULL,
      "Print one JSON document instead of text."},
     {0},
@@ -41,8 +44,8 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
                    : KH_EXIT_FAILED;
     if (t.is_complete) puts("complete");
     if (t.shards || !t.is_complete)
-        printf("%zu of %zu images in %zu shards, %zu of them could not be read\n", t.covered,
-               t.images, t.shards, t.broken);
+        printf("%zu of %zu image%s in %zu shard%s, %zu of them could not be read\n", t.covered,
+               t.images, KH_S(t.images), t.shards, KH_S(t.shards), t.broken);
     return KH_EXIT_DONE;
 }
 

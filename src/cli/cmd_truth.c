@@ -218,9 +218,9 @@ static kh_status measure(kh_session *session, const settings *s, kh_truth_result
                              .quantile = s->percentile / 100.0,
                              .flags = s->no_shortcuts ? KH_DIORAMA_NO_SHORTCUTS : 0};
     KH_TRY(kh_align_mode_parse(s->mode, &how.mode, err));
-    KH_TRY(kh_outdir_check(s->out, s->overwrite, err));
+    KH_TRY(kh_outdir_check(s->out, "truth", s->overwrite, err));
     KH_TRY(kh_truth_run(session, &how, r, err));
-    KH_TRY(kh_outdir_begin(s->out, err));
+    KH_TRY(kh_outdir_begin(s->out, "truth", err));
     KH_TRY(kh_truth_write_charts(r, s->out, err));
     KH_TRY(kh_truth_write_maps(session, r, s->out, err));
     return kh_truth_write_files(r, s->out, err);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -80,30 +81,37 @@ static kh_status sweep(const kh_dream_run *run, kh_error *err) {
     return KH_OK;
 }
 
+/* Of a folder with a dream.txt of ours, and of any other. */
+static kh_status check_folder(const kh_dream_options *o, bool is_there, bool is_same,
+                              kh_error *err) {
+    char shown[KH_SHOWN_BYTES];
+    if (!is_there) return kh_outdir_check(o->out, "dream", o->overwrite, err);
+    KH_TRY(kh_folder_check(o->out, "dream", true, true, err));
+    KH_TRY(kh_outdir_check_can_make(o->out, err));
+    if (is_same || o->overwrite) return KH_OK;
+    return kh_fail(err, KH_E_ARG,
+                   "'%s' holds dreams of another kind (dream.txt says which); choose another --out "
+                   "or add --overwrite",
+                   kh_shown(o->out, strlen(o->out), shown, sizeof shown));
+}
+
 /* The same run goes on; another one is refused unless --overwrite. */
 kh_status kh_dream_run_folder(const kh_dream_run *run, kh_error *err) {
     enum { MAX_BYTES = 1 << 24 };
     const kh_dream_options *o = run->options;
     kh_text what = {0};
-    char path[4096], shown[KH_SHOWN_BYTES];
+    char path[4096];
     unsigned char *before = NULL;
     size_t count = 0;
     describe(run, &what);
     kh_status status = what.failed ? kh_fail(err, KH_E_MEMORY, "no memory") : KH_OK;
     if (!status) status = kh_outdir_path(o->out, path, sizeof path, err, "dream.txt");
-    const bool is_there = !status && kh_file_exists(path);
-    if (is_there) status = kh_file_read(path, MAX_BYTES, &before, &count, err);
+    if (!status && kh_file_exists(path))
+        status = kh_file_read(path, MAX_BYTES, &before, &count, err);
+    const bool is_there = before && kh_starts_with((const char *)before, "model ");
     const bool same = !status && is_there && strcmp((const char *)before, what.data) == 0;
-    if (!status && !same && !o->overwrite) {
-        if (is_there)
-            status = kh_fail(err, KH_E_ARG,
-                             "'%s' holds dreams of another kind (dream.txt says which); choose "
-                             "another --out or add --overwrite",
-                             kh_shown(o->out, strlen(o->out), shown, sizeof shown));
-        else
-            status = kh_outdir_check(o->out, false, err);
-    }
-    if (!status) status = kh_outdir_begin(o->out, err);
+    if (!status) status = check_folder(o, is_there, same, err);
+    if (!status) status = kh_outdir_begin(o->out, "dream", err);
     if (!status && same) status = sweep(run, err);
     if (!status && !same) status = forget(run, err);
     if (!status && !same) status = kh_file_write(path, what.data, what.length, err);

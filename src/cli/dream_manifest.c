@@ -60,7 +60,6 @@ static void put_files(const kh_dream_run *run, kh_manifest *m) {
 }
 
 kh_status kh_dream_run_manifest(const kh_dream_run *run, kh_error *err) {
-    char path[4096];
     kh_manifest *m;
     kh_text set = {0};
     KH_TRY(kh_store_manifest_create("dream", &m, err));
@@ -71,9 +70,7 @@ kh_status kh_dream_run_manifest(const kh_dream_run *run, kh_error *err) {
     put_dreams(run, m);
     put_files(run, m);
     kh_status status = set.failed ? kh_fail(err, KH_E_MEMORY, "no memory for a manifest") : KH_OK;
-    if (!status)
-        status = kh_outdir_path(run->options->out, path, sizeof path, err, "manifest.json");
-    if (!status) status = kh_store_manifest_write(m, path, err);
+    if (!status) status = kh_outdir_finish(run->options->out, m, err);
     kh_text_clear(&set);
     kh_store_manifest_free(m);
     return status;

@@ -58,6 +58,12 @@ static bool has_alpha(const kh_dream_run *run) {
     return run->settings.paint == KH_PAINT_MACO || run->settings.paint == KH_PAINT_STANDARD;
 }
 
+static kh_status alpha_path(const kh_dream_run *run, const kh_dream_item *item, size_t image,
+                            char out[4096], kh_error *err) {
+    return kh_outdir_path(run->options->out, out, 4096, err, "images/%s_i%zu_alpha.png", item->stem,
+                          image);
+}
+
 static kh_status write_alpha(const kh_dream_run *run, const kh_dream_item *item, size_t image,
                              const kh_image *picture, kh_error *err) {
     const size_t count = picture->width * picture->height;
@@ -68,9 +74,7 @@ static kh_status write_alpha(const kh_dream_run *run, const kh_dream_item *item,
     if (!status) status = kh_dream_alpha(item->dream, image, alpha, count, err);
     for (size_t i = 0; !status && i < count; i++)
         bytes[i] = (uint8_t)(255.0f * alpha[i]);
-    if (!status)
-        status = kh_outdir_path(run->options->out, path, sizeof path, err,
-                                "images/%s_i%zu_alpha.png", item->stem, image);
+    if (!status) status = alpha_path(run, item, image, path, err);
     if (!status) status = kh_image_write_alpha(path, picture, bytes, err);
     kh_free(bytes);
     kh_free(alpha);
@@ -165,10 +169,39 @@ static bool is_finished(const kh_dream_run *run, kh_dream_item *item) {
     return run->options->until > 0 && item->recognised >= run->options->until;
 }
 
+/* A picture is written before the log tells of it: one that is gone was removed since. */
+static bool has_pictures(const kh_dream_run *run, const kh_dream_item *item, bool is_over) {
+    const size_t last = item->last_mark;
+    char path[4096];
+    for (size_t i = 0; i < run->objective.images; i++) {
+        for (size_t m = 0; m <= run->mark_count; m++) { /* all marks, and where it was stopped */
+            const size_t step = m < run->mark_count ? run->marks[m] : is_over ? last : SIZE_MAX;
+            if (step <= last &&
+                (kh_dream_picture_path(run, item, i, step, path, sizeof path, NULL) ||
+                 !kh_file_exists(path)))
+                return false;
+        }
+        if (is_over && last == end_of(run) && has_alpha(run) &&
+            (alpha_path(run, item, i, path, NULL) || !kh_file_exists(path)))
+            return false;
+    }
+    return true;
+}
+
+/* Painted again from its first step, it has the same bytes. */
+static kh_status forget_item(const kh_dream_run *run, kh_dream_item *item, kh_error *err) {
+    char path[4096];
+    KH_TRY(state_path(run, item, path, err));
+    (void)unlink(path); /* not there when it was finished */
+    return kh_dream_log_load(run, item, 0, err);
+}
+
 static kh_status start_item(easel *e, kh_dream_item *item, kh_error *err) {
     kh_dream_run *run = e->run;
     char path[4096];
     KH_TRY(kh_dream_log_load(run, item, SIZE_MAX, err));
+    const bool was_over = is_finished(run, item);
+    if (!has_pictures(run, item, was_over)) KH_TRY(forget_item(run, item, err));
     if (is_finished(run, item)) {
         KH_TRY(state_path(run, item, path, err));
         (void)unlink(path); /* there when the run was killed between the last log and this line */

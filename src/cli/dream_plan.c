@@ -85,13 +85,14 @@ static void resize(kh_dream_settings *s, size_t size) {
 static kh_status plan_settings(kh_dream_run *run, kh_error *err) {
     const kh_dream_options *o = run->options;
     kh_dream_settings *s = &run->settings;
-    if (o->steps > 10000000)
-        return kh_fail(err, KH_E_ARG, "--steps %zu: at most 10000000", o->steps);
+    if (o->steps != SIZE_MAX && (o->steps == 0 || o->steps > 10000000))
+        return kh_fail(err, KH_E_ARG, "--steps %zu: 1 to 10000000", o->steps);
+    if (o->batch == 0) return kh_fail(err, KH_E_ARG, "--batch starts at 1");
     if (o->sheet_cell > 2048)
         return kh_fail(err, KH_E_ARG, "--sheet-cell %zu: at most 2048", o->sheet_cell);
     if (o->size > 4096) return kh_fail(err, KH_E_ARG, "--size %zu: at most 4096", o->size);
     s->seed = o->seed;
-    if (o->steps) s->steps = o->steps;
+    if (o->steps != SIZE_MAX) s->steps = o->steps;
     if (o->size)
         resize(s, o->size);
     else

@@ -140,6 +140,6 @@ kh_status kh_require_classes(const kh_model *model, kh_error *err) {
 }
 
 kh_status kh_images_failed(size_t failed, size_t total, kh_error *err) {
-    return kh_fail(err, KH_E_FORMAT, "%zu of %zu images could not be read (listed above)", failed,
-                   total);
+    return kh_fail(err, KH_E_FORMAT, "%zu of %zu image%s could not be read (listed above)", failed,
+                   total, KH_S(total));
 }

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/text.h"
 
 #include <string.h>
@@ -12,7 +13,7 @@
 static kh_status expand_folder(const char *operand, char **out, kh_error *err) {
     char *pictures = kh_path_join(operand, "images/scenes");
     char *index = kh_path_join(operand, "index.csv");
-    char *mark = kh_path_join(operand, "unfinished");
+    char *mark = kh_path_join(operand, KH_FOLDER_MARK);
     const bool has_pictures = pictures && kh_is_directory(pictures);
     const bool is_set = has_pictures && index && kh_file_exists(index);
     if (has_pictures && mark && kh_file_exists(mark)) {

@@ -129,8 +129,6 @@ static void list_figures(kh_manifest *m, const kh_look_result *r) {
 static kh_status write_manifest(const kh_look_result *r, const char *folder, kh_error *err) {
     static const char *const row_keys[] = {"image", "reason"};
     const kh_look *l = &r->look;
-    char path[4096];
-    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "manifest.json"));
     kh_manifest *m = NULL;
     KH_TRY(kh_store_manifest_create("look", &m, err));
     kh_store_manifest_model(m, kh_model_get_info(r->model));
@@ -166,7 +164,7 @@ static kh_status write_manifest(const kh_look_result *r, const char *folder, kh_
         kh_store_manifest_file(m, "mask_stats.csv", NULL, 0, "percentile masks");
     }
     list_figures(m, r);
-    const kh_status status = kh_store_manifest_write(m, path, err);
+    const kh_status status = kh_outdir_finish(folder, m, err);
     kh_store_manifest_free(m);
     return status;
 }

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/json.h"
 
 #include <errno.h>
@@ -44,7 +45,7 @@ static void cut_last_part(char *path) {
 }
 
 /* Asks the nearest folder on the way that is already there. */
-static kh_status check_can_make(const char *path, kh_error *err) {
+kh_status kh_outdir_check_can_make(const char *path, kh_error *err) {
     char at[4096];
     if (!path[0]) return refuse("create folder", path, ENOENT, err);
     if ((size_t)snprintf(at, sizeof at, "%s", path) >= sizeof at)
@@ -62,14 +63,9 @@ static kh_status check_can_make(const char *path, kh_error *err) {
     return refuse(is_there ? "write into folder" : "create folder", path, errno, err);
 }
 
-kh_status kh_outdir_check(const char *path, bool overwrite, kh_error *err) {
-    char manifest[4096], shown[KH_SHOWN_BYTES];
-    KH_TRY(kh_outdir_path(path, manifest, sizeof manifest, err, "manifest.json"));
-    if (kh_file_exists(manifest) && !overwrite)
-        return kh_fail(err, KH_E_ARG,
-                       "'%s' already holds results; choose another --out or add --overwrite",
-                       kh_shown(path, strlen(path), shown, sizeof shown));
-    return check_can_make(path, err);
+kh_status kh_outdir_check(const char *path, const char *analysis, bool overwrite, kh_error *err) {
+    KH_TRY(kh_folder_check(path, analysis, overwrite, false, err));
+    return kh_outdir_check_can_make(path, err);
 }
 
 /* Removes what the manifest of an earlier run lists, so that no picture of that run stays among
@@ -88,13 +84,21 @@ static void remove_listed(const char *folder, const char *manifest) {
     json_decref(root);
 }
 
-kh_status kh_outdir_begin(const char *path, kh_error *err) {
+kh_status kh_outdir_begin(const char *path, const char *analysis, kh_error *err) {
     char manifest[4096];
     KH_TRY(kh_outdir_path(path, manifest, sizeof manifest, err, "manifest.json"));
-    KH_TRY(kh_make_directories(path, err));
+    KH_TRY(kh_folder_mark(path, analysis, err));
     if (kh_file_exists(manifest)) remove_listed(path, manifest);
     if (unlink(manifest) == 0 || errno == ENOENT) return KH_OK;
     return refuse("replace", manifest, errno, err);
+}
+
+kh_status kh_outdir_finish(const char *folder, kh_manifest *manifest, kh_error *err) {
+    char path[4096];
+    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "manifest.json"));
+    KH_TRY(kh_store_manifest_write(manifest, path, err));
+    kh_folder_unmark(folder);
+    return KH_OK;
 }
 
 void kh_outdir_stem(const char *path, char *out, size_t out_bytes) {

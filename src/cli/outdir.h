@@ -6,14 +6,19 @@
 
 #include "base/text.h"
 
-/* Before any work: can results go there? One that already holds a manifest.json is refused unless
+/* Before any work: can results of `analysis` ("share") go there? Not over files of somebody else,
+ * nor over results of another analysis (kh_folder_check); over those of an earlier run only with
  * `overwrite`. Makes nothing, so a run that is stopped or fails leaves no empty folder. */
-kh_status kh_outdir_check(const char *path, bool overwrite, kh_error *err);
+kh_status kh_outdir_check(const char *path, const char *analysis, bool overwrite, kh_error *err);
+/* The last part of it: can the folder be made and written into? */
+kh_status kh_outdir_check_can_make(const char *path, kh_error *err);
 
-/* Before the first file of a run: makes the folder, and removes the files of an earlier run that
- * its manifest lists. The manifest goes too and comes last, so that it never speaks of another
- * run's numbers. */
-kh_status kh_outdir_begin(const char *path, kh_error *err);
+/* Before the first file of a run: makes the folder, marks it as unfinished, and removes the files
+ * of an earlier run that its manifest lists. The manifest goes too and comes last, so that it never
+ * speaks of another run's numbers. */
+kh_status kh_outdir_begin(const char *path, const char *analysis, kh_error *err);
+/* After the last one: writes manifest.json, and the mark goes. */
+kh_status kh_outdir_finish(const char *folder, kh_manifest *manifest, kh_error *err);
 
 /* Of results that are handed in (`option` names them in messages): they are those of `analysis`
  * ("atlas"), of this model and, with a source, of its images; else refused with what differs. */

@@ -275,7 +275,7 @@ static void list_files(const kh_perturb_files *f, const kh_perturbation *p, size
 static kh_status write_manifest(const kh_perturb_files *f, const kh_perturbation *p,
                                 size_t pictures, kh_error *err) {
     const kh_perturb_settings *s = f->settings;
-    char path[4096], digest[65];
+    char digest[65];
     kh_manifest *m;
     KH_TRY(kh_source_sha256(f->source, digest, err));
     KH_TRY(kh_store_manifest_create("perturb", &m, err));
@@ -291,8 +291,7 @@ static kh_status write_manifest(const kh_perturb_files *f, const kh_perturbation
     kh_store_manifest_size(m, "settings.random", s->random);
     kh_store_manifest_size(m, "settings.seed", s->seed);
     list_files(f, p, pictures, m);
-    kh_status status = kh_outdir_path(s->out, path, sizeof path, err, "manifest.json");
-    if (!status) status = kh_store_manifest_write(m, path, err);
+    const kh_status status = kh_outdir_finish(s->out, m, err);
     kh_store_manifest_free(m);
     return status;
 }
@@ -304,7 +303,7 @@ kh_status kh_perturb_files_write(const kh_perturb_files *f, const kh_perturbatio
     kh_perturb_map maps[KH_PERTURB_MAPS];
     const size_t count = kh_perturb_maps(f, maps);
     char path[4096];
-    KH_TRY(kh_outdir_begin(s->out, err));
+    KH_TRY(kh_outdir_begin(s->out, "perturb", err));
     KH_TRY(write_rows(f, p, err));
     KH_TRY(write_curves(f, p, err));
     KH_TRY(write_areas(f, p, err));

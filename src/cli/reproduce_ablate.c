@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,7 +56,7 @@ static kh_status run_ablation(kh_reproduce *r, const char *folder, kh_error *err
     if (!status)
         status = kh_ablate(r->session->ctx, r->session->model, &o, kh_source_count(r->source),
                            run.truth, read_image, &run, &run.result, err);
-    if (!status) status = kh_outdir_begin(folder, err);
+    if (!status) status = kh_outdir_begin(folder, "ablate", err);
     if (!status) status = kh_ablate_write_figures(&run, folder, err);
     if (!status) status = kh_ablate_write_files(&run, folder, err);
     kh_ablation_clear(&run.result);
@@ -69,6 +70,8 @@ static kh_status make_ablation(kh_reproduce *r, kh_error *err) {
     char folder[KH_REPRODUCE_PATH];
     kh_error why = {KH_OK, ""};
     KH_TRY(kh_outdir_path(r->settings->out, folder, sizeof folder, err, "ablate"));
+    KH_TRY(kh_outdir_check(folder, "ablate", true, err));
+    KH_TRY(kh_folder_mark(r->settings->out, "reproduce", err));
     const kh_status status = run_ablation(r, folder, &why);
     if (status == KH_E_UNSUPPORTED) {
         kh_session_warn(r->session, why.text);

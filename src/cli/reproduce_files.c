@@ -83,14 +83,12 @@ static void describe(const kh_reproduce *r, kh_manifest *m) {
 }
 
 kh_status kh_reproduce_write_tables(const kh_reproduce *r, kh_error *err) {
-    char path[KH_REPRODUCE_PATH];
     kh_manifest *manifest = NULL;
     KH_TRY(write_claims(r, err));
     KH_TRY(write_goldens(r, err));
-    KH_TRY(kh_outdir_path(r->settings->out, path, sizeof path, err, "manifest.json"));
     KH_TRY(kh_store_manifest_create("reproduce", &manifest, err));
     describe(r, manifest);
-    const kh_status status = kh_store_manifest_write(manifest, path, err);
+    const kh_status status = kh_outdir_finish(r->settings->out, manifest, err);
     kh_store_manifest_free(manifest);
     return status;
 }

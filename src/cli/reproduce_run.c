@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -149,6 +150,7 @@ static kh_status run_atlas(kh_reproduce *r, kh_atlas_options *o, kh_error *err) 
         KH_TRY(settings_of_run(s->atlas, o, lenses, sizeof lenses, err));
     } else {
         KH_TRY(kh_outdir_path(s->out, r->run, sizeof r->run, err, "atlas"));
+        KH_TRY(kh_folder_mark(s->out, "reproduce", err)); /* before kh_outdir_begin */
     }
     o->out = r->run;
     kh_atlas_summary summary;

@@ -4,6 +4,8 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
+#include "base/json.h"
 #include "cli/outdir.h"
 
 #include <stdio.h>
@@ -104,6 +106,18 @@ static kh_status draw_pages(kh_plate *p, const kh_run_draw_options *o, kh_error 
     return p->status;
 }
 
+/* A folder that was named holds nothing or figures of a run; the run's own is the run's. */
+static kh_status check_folder(const char *folder, kh_error *err) {
+    char path[4400];
+    json_t *root = NULL;
+    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "figures.json"));
+    const bool is_ours = kh_file_exists(path) && !kh_json_read_own(path, path, &root, NULL) &&
+                         json_is_array(json_object_get(root, "figures"));
+    json_decref(root);
+    KH_TRY(kh_folder_check(folder, "figures", true, is_ours, err));
+    return kh_outdir_check_can_make(folder, err);
+}
+
 kh_status kh_run_draw(const char *path, const char *folder, kh_progress_fn progress, void *user,
                       size_t *drawn, kh_error *err) {
     const kh_run_draw_options how = {.folder = folder, .progress = progress, .user = user};
@@ -116,12 +130,15 @@ kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options,
     kh_run run;
     KH_TRY(folder_path(path, own, sizeof own, err));
     const char *folder = options->folder ? options->folder : own;
+    if (options->folder) KH_TRY(check_folder(folder, err));
     KH_TRY(kh_run_open(path, &run, err));
     kh_plate *p = kh_calloc(1, sizeof *p);
     json_t *all = json_array();
     kh_status status = KH_OK;
     if (!p || !all) status = kh_fail(err, KH_E_MEMORY, "no memory for figures");
-    if (!status) status = kh_make_directories(folder, err);
+    if (!status)
+        status = options->folder ? kh_folder_mark(folder, "figures", err)
+                                 : kh_make_directories(folder, err);
     if (!status) status = kh_outdir_path(folder, list, sizeof list, err, "figures.json");
     if (!status) {
         (void)unlink(list); /* it says that all are there */
@@ -133,6 +150,7 @@ kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options,
         status = draw_pages(p, options, err);
     }
     if (!status) status = write_list(folder, all, err);
+    if (!status && options->folder) kh_folder_unmark(folder);
     if (drawn) *drawn = json_array_size(all);
     json_decref(all);
     kh_free(p);

@@ -185,7 +185,6 @@ static void describe(kh_manifest *m, const kh_share_result *r) {
 
 kh_status kh_share_write_files(const kh_share_result *r, const kh_model *model, const char *folder,
                                kh_error *err) {
-    char path[4096];
     kh_manifest *manifest = NULL;
     KH_TRY(kh_share_write_units(&r->shared, folder, err));
     KH_TRY(write_classes(r, kh_model_classes(model), folder, err));
@@ -193,11 +192,10 @@ kh_status kh_share_write_files(const kh_share_result *r, const kh_model *model, 
     KH_TRY(write_bases(r, folder, err));
     if (r->group) KH_TRY(write_groups(r, folder, err));
     KH_TRY(write_arrays(r, folder, err));
-    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "manifest.json"));
     KH_TRY(kh_store_manifest_create("share", &manifest, err));
     kh_store_manifest_model(manifest, kh_model_get_info(model));
     describe(manifest, r);
-    const kh_status status = kh_store_manifest_write(manifest, path, err);
+    const kh_status status = kh_outdir_finish(folder, manifest, err);
     kh_store_manifest_free(manifest);
     return status;
 }

@@ -196,13 +196,11 @@ static void list_files(kh_manifest *m) {
 }
 
 static kh_status write_manifest(const kh_truth_result *r, const char *folder, kh_error *err) {
-    char path[4096];
-    KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "manifest.json"));
     kh_manifest *m = NULL;
     KH_TRY(kh_store_manifest_create("truth", &m, err));
     describe_settings(m, r);
     list_files(m);
-    const kh_status status = kh_store_manifest_write(m, path, err);
+    const kh_status status = kh_outdir_finish(folder, m, err);
     kh_store_manifest_free(m);
     return status;
 }

@@ -3,6 +3,7 @@
 #include "diorama/broden.h"
 
 #include "base/alloc.h"
+#include "base/folder.h"
 #include "base/json.h"
 
 #include <dirent.h>
@@ -11,9 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* There from the first file to the manifest: what lies beside it is ours and may be removed. */
-#define MARK "unfinished"
 
 static const char *path_in(const kh_broden *b, char out[4096], const char *name) {
     (void)snprintf(out, 4096, "%s/%s", b->folder, name);
@@ -174,8 +172,9 @@ kh_status kh_broden_folder_check(const kh_broden *b, bool *is_complete, kh_error
             return kh_fail(err, KH_E_ARG,
                            "'%s' already holds %s; choose another --out or add --overwrite", shown,
                            what);
-    } else if (is_there(b, MARK) || !(is_there(b, "images") || is_there(b, "index.csv"))) {
-        return KH_OK;
+    } else if (kh_folder_is_marked(b->folder, "diorama") || !kh_is_directory(b->folder) ||
+               kh_folder_is_empty(b->folder)) {
+        return KH_OK; /* what lies beside the mark is ours and may be removed */
     }
     return kh_fail(err, KH_E_ARG,
                    "'%s' holds files that are no set of scenes; choose another --out", shown);
@@ -230,9 +229,8 @@ static void clear_tables(const kh_broden *b) {
 }
 
 kh_status kh_broden_folder_begin(const kh_broden *b, kh_error *err) {
-    static const char why[] = "The scenes here are not complete. Run the command again.\n";
     char path[4096], below[64];
-    KH_TRY(kh_file_write(path_in(b, path, MARK), why, sizeof why - 1, err));
+    KH_TRY(kh_folder_mark(b->folder, "diorama", err));
     if (unlink(path_in(b, path, "manifest.json")) != 0 && errno != ENOENT)
         return kh_fail(err, KH_E_IO, "cannot replace '%s': %s", path, strerror(errno));
     clear_tables(b);
@@ -258,9 +256,8 @@ kh_status kh_broden_folder_begin(const kh_broden *b, kh_error *err) {
 }
 
 kh_status kh_broden_folder_end(const kh_broden *b, kh_error *err) {
-    char path[4096];
     KH_TRY(kh_folder_flush(b->folder, err));
     KH_TRY(write_manifest(b, err));
-    (void)unlink(path_in(b, path, MARK));
+    kh_folder_unmark(b->folder);
     return KH_OK;
 }

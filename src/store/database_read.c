@@ -69,7 +69,8 @@ static kh_status scan_table(sqlite3 *file, const char *path, const char *name, k
     return status;
 }
 
-kh_status kh_store_db_scan(const char *path, kh_bytes_fn see, void *user, kh_error *err) {
+kh_status kh_store_db_scan(const char *path, kh_table_fn begin, kh_bytes_fn see, void *user,
+                           kh_error *err) {
     sqlite3 *file;
     sqlite3_stmt *tables = NULL;
     KH_TRY(open_file(path, &file, err));
@@ -80,7 +81,7 @@ kh_status kh_store_db_scan(const char *path, kh_bytes_fn see, void *user, kh_err
     int step = SQLITE_DONE;
     while (!status && (step = sqlite3_step(tables)) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(tables, 0);
-        if (!name || !see(user, name, strlen(name) + 1))
+        if (!name || !begin(user, name))
             status = kh_fail(err, KH_E_STOPPED, "reading '%s' was stopped", path);
         else
             status = scan_table(file, path, name, see, user, err);

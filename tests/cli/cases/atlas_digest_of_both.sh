@@ -3,8 +3,10 @@
 model=$DATA/../../demo/model
 [ -e "$model/model.safetensors" ] || { echo "no demo model here" >&2; exit 77; }
 keyhole diorama -n 25 --seed 3 --out small -q >/dev/null
-keyhole atlas "$model" small/images/scenes --truth small --out run -q --no-figures | sed 's/ (.*images.s)//; s/digest .*/digest/'
+keyhole atlas "$model" small/images/scenes --truth small --out run -q --no-figures | sed 's/ (.*images.s)//' >said
+sed 's/digest .*/digest/' said
 before=$(keyhole status run --digest)
+grep -c "digest $before" said
 rm -r run/dissect
 [ "$(keyhole status run --digest)" != "$before" ] && echo "the digest knows the dissection"
 keyhole atlas "$model" small/images/scenes --truth small --out run -q --no-figures --batch 3 --threads 1 >/dev/null

@@ -5,6 +5,7 @@ atlas() { keyhole atlas random:test_vit @list -q "$@" | sed 's/ (.*images.s)//; 
 keyhole atlas random:test_vit @list --out run -q --resume; echo "status $?"
 keyhole atlas random:test_vit @list --out run -q --resume --overwrite; echo "status $?"
 atlas --out run --shard 1/3
+keyhole status run
 atlas --out run --resume
 first=$(keyhole status run --digest)
 atlas --out run --resume

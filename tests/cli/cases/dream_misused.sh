@@ -7,6 +7,8 @@ try --class 1
 try --out d
 try --out d --class 1 --preset fancy
 try --out d --class zebrra
+try --out d --class 1 --steps 0
+try --out d --class 1 -b 0
 try --out d --class 1 --seed 18446744073709551615
 try --out d --class 1 --steps 10 --snapshots 5,11
 try --out d --class 1 --diversity 1

@@ -4,6 +4,7 @@ keyhole perturb "$DATA/golden/vit_base" "$set/class_1" "$set/class_6" --truth "$
 ls x x/pictures; head -n 1 x/perturb.csv; cut -d, -f 1,2,7,8 x/perturb.csv | tail -n +2; head -n 1 x/removal.csv; wc -l < x/removal.csv; cat x/auc.csv | cut -d, -f 1,2,3
 head -n 2 x/images.csv | cut -d, -f 1,2,4
 keyhole perturb "$DATA/golden/vit_base" "$set/class_1" --out y --steps 17 -q; echo "status $?"
+keyhole perturb "$DATA/golden/vit_base" "$set/class_1" --out y -b 0 -q; echo "status $?"
 keyhole perturb "$DATA/golden/siglip_gap_base" "$set/class_1" --out y -q; echo "status $?"
 keyhole perturb "$DATA/golden/vit_base" "$DATA/golden/images/restart.jpg" --out y -q; echo "status $?"
 keyhole perturb "$DATA/golden/vit_base" "$set/class_1" --out x -q; echo "status $?"

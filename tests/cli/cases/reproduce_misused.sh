@@ -9,6 +9,7 @@ try random:test_vit "$pictures" --draws 0
 try random:test_vit "$pictures" --percentile 100
 try random:test_vit "$pictures" --atlas run --lenses all
 try random:test_vit "$pictures" --ablate run --no-ablation
+try random:test_vit "$pictures" --lenses accuracy,nosuch
 try random:test_vit "$pictures" --atlas nowhere
 try random:test_vit "$pictures" --ablate nowhere
 try random:test_vit "$pictures" --relatives none-of-them
