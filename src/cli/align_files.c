@@ -171,7 +171,7 @@ kh_status kh_align_write_files(const kh_align_result *r, const kh_model *model, 
     KH_TRY(write_stats(r, folder, err));
     KH_TRY(write_fig3(r, folder, err));
     KH_TRY(write_curve(r, folder, err));
-    KH_TRY(kh_share_write_units(&r->shared, folder, err));
+    KH_TRY(kh_share_write_units(&r->shared, NULL, folder, err));
     KH_TRY(write_class_shared(r, folder, err));
     KH_TRY(write_arrays(r, folder, err));
     kh_manifest *manifest = NULL;

@@ -15,7 +15,7 @@ enum { SHUFFLES = 200 };
 typedef struct settings {
     kh_common common;
     kh_model_settings model;
-    const char *mode, *head, *likeness, *superclasses, *block, *out;
+    const char *mode, *head, *likeness, *superclasses, *wordnet, *block, *out;
     size_t k, topk, bases, seed;
     bool overwrite;
 } settings;
@@ -46,6 +46,9 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "superclasses", 0, offsetof(settings, superclasses), "FILE",
      "Lines 'CLASS superclass' (an index, a range like 151-268, or a wnid or name before a tab):"
      " says how well the base classes fit them. Classes on no line are 'other'."},
+    {KH_OPT_TEXT, "wordnet", 0, offsetof(settings, wordnet), "DIR",
+     "WordNet 3.0's folder with data.noun (/usr/share/wordnet of the package wordnet-base): says of"
+     " which noun the classes of each group are kinds, and how alike they are (Wu-Palmer)."},
     {KH_OPT_SIZE, "seed", 0, offsetof(settings, seed), "N",
      "Of the factorisation's first guess and of the shuffles. Default: 0."},
     {KH_OPT_TEXT, "head", 0, offsetof(settings, head), "first|second",
@@ -161,6 +164,8 @@ static kh_status compute(kh_session *session, const settings *s, kh_share_result
             return kh_fail(err, KH_E_MEMORY, "no memory for labels");
     if (s->superclasses)
         KH_TRY(kh_share_read_groups(r, kh_model_classes(session->model), s->superclasses, err));
+    if (s->wordnet)
+        KH_TRY(kh_share_read_nouns(s->wordnet, kh_model_classes(session->model), &r->nouns, err));
     KH_TRY(
         cluster(r, strcmp(s->likeness, "jaccard") == 0 ? KH_SETS_JACCARD : KH_SETS_OVERLAP, err));
     KH_TRY(factorise(session, &how.align, r, err));
@@ -183,6 +188,7 @@ static void clear(kh_share_result *r) {
         kh_free(r->group_names[g]);
     kh_free(r->group_names);
     kh_free(r->group);
+    kh_share_nouns_clear(&r->nouns);
 }
 
 /* ---- printing -------------------------------------------------------------------------------- */
@@ -226,6 +232,17 @@ static void print_labels(const kh_share_result *r, const kh_classes *classes, si
     }
 }
 
+static void print_nouns(const kh_share_result *r) {
+    double means[KH_SHARE_PAIRS];
+    size_t counts[KH_SHARE_PAIRS];
+    kh_share_pair_means(r, means, counts);
+    printf("WordNet knows %zu of %zu classes; mean Wu-Palmer similarity of two:", r->nouns.known,
+           r->classes);
+    for (size_t i = 0; i < KH_SHARE_PAIRS; i++)
+        printf("%s %.3f (%s, %zu)", i ? "," : "", means[i], kh_share_pair_names[i], counts[i]);
+    puts("");
+}
+
 static kh_status print_text(const kh_share_result *r, const kh_model *model, kh_error *err) {
     const kh_classes *classes = kh_model_classes(model);
     printf(
@@ -240,6 +257,7 @@ static kh_status print_text(const kh_share_result *r, const kh_model *model, kh_
     printf("bases of block %zu (rank %zu, %zu iterations, relative error %.3f)\n", r->block,
            r->bases, r->nmf.iterations, r->nmf.error);
     print_labels(r, classes, 1);
+    if (r->nouns.wordnet) print_nouns(r);
     return r->group ? print_groups(r, err) : KH_OK;
 }
 
@@ -248,6 +266,19 @@ static json_t *labels_json(const size_t *labels, size_t count) {
     for (size_t c = 0; c < count; c++)
         json_array_append_new(list, json_integer((json_int_t)labels[c]));
     return list;
+}
+
+static json_t *nouns_json(const kh_share_result *r) {
+    static const char *const keys[KH_SHARE_PAIRS] = {"all", "sharing", "clusters", "bases"};
+    double means[KH_SHARE_PAIRS];
+    size_t counts[KH_SHARE_PAIRS];
+    kh_share_pair_means(r, means, counts);
+    json_t *root = json_pack("{s:I}", "known", (json_int_t)r->nouns.known);
+    for (size_t i = 0; i < KH_SHARE_PAIRS; i++)
+        json_object_set_new(root, keys[i],
+                            json_pack("{s:I, s:o}", "pairs", (json_int_t)counts[i], "wu_palmer",
+                                      kh_json_number(means[i])));
+    return root;
 }
 
 static json_t *result_json(const kh_share_result *r, const kh_model *model) {
@@ -266,6 +297,7 @@ static json_t *result_json(const kh_share_result *r, const kh_model *model) {
                                       t->nmi_null, "ari", t->ari, "ari_null", t->ari_null, "purity",
                                       t->purity, "purity_null", t->purity_null));
     }
+    if (r->nouns.wordnet) json_object_set_new(root, "wordnet", nouns_json(r));
     return root;
 }
 
@@ -308,11 +340,15 @@ const kh_command kh_cmd_share = {
         " factorises a block's positive alignments into non-negative base classes. With"
         " --superclasses it says how well either fits groups that people made (normalised mutual"
         " information, adjusted Rand index, purity, each beside its value under shuffling), and"
-        " where each group ended up. Weights alone: whether a shared vector matters is a question"
+        " where each group ended up. With --wordnet it adds the lowest common hypernym and the"
+        " Wu-Palmer similarity of the classes that a value vector, cluster, base or superclass has"
+        " in common, beside those of all pairs. Weights alone: whether a shared vector matters is "
+        "a question"
         " for keyhole ablate.",
     .examples = "  keyhole share MODEL --out share\n"
                 "  printf '151-268\\tdog\\n' > dogs.txt; keyhole share MODEL --superclasses "
-                "dogs.txt\n",
+                "dogs.txt\n"
+                "  keyhole share MODEL --wordnet /usr/share/wordnet --out share\n",
     .options = options,
     .settings_bytes = sizeof(settings),
     .defaults = defaults,

@@ -1,5 +1,6 @@
 /* Exemplars of a neuron: out of the tables, through the model again, onto a page. */
 #include "cli/exemplar_sheet.h"
+#include "cli/exemplar_marks.h"
 #include "cli/outdir.h"
 
 #include "base/alloc.h"
@@ -216,35 +217,37 @@ kh_status kh_exemplars_look(kh_session *session, const kh_source *source,
 
 /* ---- drawing --------------------------------------------------------------------------------- */
 
-/* The picture, with a white line just inside of where the map is above the threshold and a black
- * one just outside. */
-static kh_status outline(const kh_model_info *info, const float *map, double threshold,
-                         const kh_image *picture, float *up, uint8_t *rgb, kh_error *err) {
-    const size_t width = picture->width, height = picture->height;
-    if (!picture->rgb) return kh_fail(err, KH_E_NOT_FOUND, "a picture is missing");
-    kh_lens_upsample(map, kh_lens_grid(info), height, width, up);
-    memcpy(rgb, picture->rgb, 3 * width * height);
-    for (size_t y = 0; y < height; y++)
-        for (size_t x = 0; x < width; x++) {
-            const bool is_in = (double)up[y * width + x] > threshold;
-            bool has_other = false;
-            for (size_t k = 0; k < 9 && !has_other; k++) {
-                const size_t v = y + k / 3, u = x + k % 3; /* both one too large */
-                if (v < 1 || u < 1 || v > height || u > width) continue;
-                has_other = ((double)up[(v - 1) * width + u - 1] > threshold) != is_in;
-            }
-            if (has_other) memset(rgb + 3 * (y * width + x), is_in ? 255 : 0, 3);
-        }
-    return KH_OK;
+enum { COLUMNS = 8, LARGEST = 120 }; /* px a picture may be wide on the page */
+
+typedef struct kh_sheet_size {
+    size_t width, height;
+} kh_sheet_size;
+
+static kh_sheet_size size_on_page(const kh_model_info *info) {
+    const size_t w = info->image_width, h = info->image_height;
+    if (w <= LARGEST) return (kh_sheet_size){w, h};
+    return (kh_sheet_size){LARGEST, (h * LARGEST + w / 2) / w};
 }
 
-enum { COLUMNS = 8 };
+/* The picture at the size of the page, so that its marks are one px wide there. */
+static kh_status draw_picture(const kh_model_info *info, const kh_exemplars *e,
+                              const kh_exemplar *one, const kh_image *picture, kh_sheet_size size,
+                              float *up, uint8_t *rgb, kh_error *err) {
+    kh_image small = {0};
+    if (!picture->rgb) return kh_fail(err, KH_E_NOT_FOUND, "a picture is missing");
+    KH_TRY(kh_image_resize(picture, size.width, size.height, KH_FILTER_BICUBIC, &small, err));
+    memcpy(rgb, small.rgb, 3 * size.width * size.height);
+    kh_image_clear(&small);
+    kh_marks_draw(one->map, kh_lens_grid(info), e->threshold, size.width, size.height, up, rgb);
+    return KH_OK;
+}
 
 /* One level as a grid, `columns` wide. */
 static kh_status add_level(const kh_run *run, const kh_model_info *info, const kh_exemplars *e,
                            const kh_image *pictures, size_t level, size_t columns,
                            const char *title, kh_figure *figure, kh_error *err) {
-    const size_t pixels = info->image_height * info->image_width;
+    const kh_sheet_size size = size_on_page(info);
+    const size_t pixels = size.width * size.height;
     size_t first = 0, count = 0;
     while (first < e->count && e->of[first].level != level)
         first++;
@@ -262,23 +265,22 @@ static kh_status add_level(const kh_run *run, const kh_model_info *info, const k
     for (size_t i = 0; i < count && !status; i++) {
         const kh_exemplar *one = &e->of[first + i];
         uint8_t *at = rgb + 3 * pixels * i;
-        status = outline(info, one->map, e->threshold, &pictures[one->image], up, at, err);
+        status = draw_picture(info, e, one, &pictures[one->image], size, up, at, err);
         (void)snprintf(captions[i], sizeof captions[i], "%.40s\na = %.3g",
                        one->truth == KH_NO_CLASS ? "no label" : run->names[one->truth], one->value);
         panels[i] = (kh_figure_panel){.rgb = at,
-                                      .width = info->image_width,
-                                      .height = info->image_height,
+                                      .width = size.width,
+                                      .height = size.height,
                                       .caption = captions[i],
                                       .frame = one->truth != KH_NO_CLASS && one->truth == e->writes
                                                    ? KH_FRAME_GOOD
                                                    : KH_FRAME_THIN};
     }
-    const size_t cell = info->image_width < 120 ? info->image_width : 120;
     const kh_figure_grid grid = {.panels = panels,
                                  .rows = rows,
                                  .columns = columns,
-                                 .cell_width = cell,
-                                 .cell_height = cell,
+                                 .cell_width = size.width,
+                                 .cell_height = size.height,
                                  .title = title};
     if (!status) status = kh_figure_add_grid(figure, &grid, err);
     kh_free(up);
@@ -292,24 +294,31 @@ static const char *name_of(const kh_run *run, size_t c) {
     return c < run->classes ? run->names[c] : "no class";
 }
 
-static void write_texts(const kh_run *run, const kh_exemplars *e, char *title, size_t title_room,
-                        char *caption, size_t caption_room) {
+static void write_title(const kh_run *run, const kh_exemplars *e, char *title, size_t room) {
     char name[32];
     kh_neuron_format(e->neuron, name, sizeof name);
     if (e->reads != KH_NO_CLASS && e->labelled > 0)
-        (void)snprintf(title, title_room,
-                       "%s: %zu of its %zu strongest pictures show %s; it promotes %s", name,
-                       e->hits, e->labelled, name_of(run, e->reads), name_of(run, e->writes));
+        (void)snprintf(title, room, "%s: %zu of its %zu strongest pictures show %s; it promotes %s",
+                       name, e->hits, e->labelled, name_of(run, e->reads), name_of(run, e->writes));
     else
-        (void)snprintf(title, title_room, "%s: its strongest pictures, and others", name);
-    (void)snprintf(caption, caption_room,
+        (void)snprintf(title, room, "%s: its strongest pictures, and others", name);
+}
+
+static void write_caption(const kh_run *run, const kh_exemplars *e, char *caption, size_t room) {
+    char threshold[400] = "";
+    if (isfinite(e->threshold))
+        (void)snprintf(threshold, sizeof threshold,
+                       " The line (white inside, black outside) encloses where the bilinear map is "
+                       "above the neuron's threshold %.3g, which it passes on the rarest patches; "
+                       "it fires on %.0f %% of all. A single patch may pass it where the map, "
+                       "drawn out between patches, stays below.",
+                       e->threshold, 100 * e->density);
+    (void)snprintf(caption, room,
                    "Pictures out of %zu by the neuron's largest coefficient a over patches, as the "
-                   "model saw them. The line (white inside, black outside) encloses where the "
-                   "bilinear map is above the neuron's threshold %.3g, which it passes on the "
-                   "rarest patches; it fires on %.0f %% of all. Green frame: shows the class its "
-                   "value vector promotes most%s%s%s.",
-                   run->images, e->threshold, 100 * e->density, e->verdict[0] ? " (verdict: " : "",
-                   e->verdict, e->verdict[0] ? ")" : "");
+                   "model saw them. The yellow box is the patch where a is "
+                   "largest.%s%s%s%s",
+                   run->images, threshold, e->verdict[0] ? " Its verdict in reads_writes: " : "",
+                   e->verdict, e->verdict[0] ? "." : "");
 }
 
 kh_status kh_exemplars_draw(const kh_run *run, const kh_model *model, const kh_exemplars *e,
@@ -318,12 +327,15 @@ kh_status kh_exemplars_draw(const kh_run *run, const kh_model *model, const kh_e
         "The strongest, one for each near duplicate", "Around the 95 % quantile of maxima",
         "Around the 75 % quantile", "Around the median", "Random pictures"};
     const kh_model_info *info = kh_model_get_info(model);
-    char title[256], caption[700], name[32];
-    write_texts(run, e, title, sizeof title, caption, sizeof caption);
+    char title[256], caption[800], name[32];
+    write_title(run, e, title, sizeof title);
+    write_caption(run, e, caption, sizeof caption);
     kh_neuron_format(e->neuron, name, sizeof name);
     const kh_figure_options how = {.title = title, .subtitle = caption, .footnote = run->receipt};
     kh_figure *figure = NULL;
     kh_status status = kh_figure_create(&how, &figure, err);
+    if (!status)
+        status = kh_marks_add_legend(figure, isfinite(e->threshold), e->writes != KH_NO_CLASS, err);
     for (size_t level = 0; level < KH_EXEMPLAR_LEVELS && !status; level++) {
         if (level == 1) kh_figure_columns(figure, 2);
         status = add_level(run, info, e, pictures, level, level ? COLUMNS / 2 : COLUMNS,

@@ -123,6 +123,38 @@ static void add_pooled(kh_plate *p, const float *cells, const kh_figure_scale *s
     kh_plate_picture(p, pooled, side, side, scale, title);
 }
 
+/* Classes with pictures, and those that are named beside them; false when there are too many. */
+static bool add_named(kh_plate *p, const float *cells, const double *sums,
+                      const kh_figure_scale *scale) {
+    const size_t classes = p->run->classes;
+    size_t rows[NAMED], columns[NAMED], down = 0, across = 0;
+    const char *row_names[NAMED], *column_names[NAMED];
+    for (size_t c = 0; c < classes; c++) {
+        bool is_named = sums[c] > 0;
+        for (size_t t = 0; t < classes && !is_named; t++)
+            is_named = cells[t * classes + c] > 0;
+        if ((sums[c] > 0 && down == NAMED) || (is_named && across == NAMED)) return false;
+        if (sums[c] > 0) row_names[down] = p->run->names[c], rows[down++] = c;
+        if (is_named) column_names[across] = p->run->names[c], columns[across++] = c;
+    }
+    float *shown = kh_plate_keep(p, down * across, sizeof *shown);
+    for (size_t i = 0; shown && i < down * across; i++)
+        shown[i] = cells[rows[i / across] * classes + columns[i % across]];
+    if (shown)
+        kh_plate_matrix(p, &(kh_figure_matrix){.x_label = "named by the model",
+                                               .y_label = "true class",
+                                               .values = shown,
+                                               .rows = down,
+                                               .columns = across,
+                                               .row_names = row_names,
+                                               .column_names = column_names,
+                                               .scale = *scale,
+                                               .show_numbers = true,
+                                               .cell_width = 27,
+                                               .cell_height = 22});
+    return true;
+}
+
 void kh_draw_confusion(kh_plate *p) {
     const size_t classes = p->run->classes;
     const kh_answer *a =
@@ -151,20 +183,7 @@ void kh_draw_confusion(kh_plate *p) {
     kh_plate_limits(p, "whether picture or label is at fault.");
     kh_plate_open(p, 1);
     const kh_figure_scale scale = {.high = 100, .label = "share of the true class", .unit = "%"};
-    if (classes <= NAMED)
-        kh_plate_matrix(p, &(kh_figure_matrix){.x_label = "named by the model",
-                                               .y_label = "true class",
-                                               .values = cells,
-                                               .rows = classes,
-                                               .columns = classes,
-                                               .row_names = (const char *const *)p->run->names,
-                                               .column_names = (const char *const *)p->run->names,
-                                               .scale = scale,
-                                               .show_numbers = true,
-                                               .cell_width = 27,
-                                               .cell_height = 22});
-    else
-        add_pooled(p, cells, &scale);
+    if (!add_named(p, cells, sums, &scale)) add_pooled(p, cells, &scale);
     tell_confusions(p);
 }
 

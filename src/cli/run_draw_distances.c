@@ -35,7 +35,7 @@ static size_t find_classes(kh_plate *p, const char *sql, size_t *place, const ch
 }
 
 static void add_block(kh_plate *p, const kh_answer *a, size_t block, const size_t *place, size_t n,
-                      const char *const *names) {
+                      const char *const *names, const char *unit) {
     float *cells = kh_plate_keep(p, n * n, sizeof *cells);
     double high = 0;
     char title[64];
@@ -56,17 +56,18 @@ static void add_block(kh_plate *p, const kh_answer *a, size_t block, const size_
     const size_t side = n <= NUMBERED ? 44 : n <= 16 ? 20 : 14;
     (void)snprintf(title, sizeof title, "block %zu: up to %.3g", block, high);
     kh_plate_matrix(p,
-                    &(kh_figure_matrix){.title = title,
-                                        .values = cells,
-                                        .rows = n,
-                                        .columns = n,
-                                        .row_names = names,
-                                        .column_names = names,
-                                        .scale = {.high = high > 0 ? high : 1, .label = "distance"},
-                                        .show_numbers = n <= NUMBERED,
-                                        .decimals = 2,
-                                        .cell_width = (double)side,
-                                        .cell_height = n <= NUMBERED ? 24 : (double)side});
+                    &(kh_figure_matrix){
+                        .title = title,
+                        .values = cells,
+                        .rows = n,
+                        .columns = n,
+                        .row_names = names,
+                        .column_names = names,
+                        .scale = {.high = high > 0 ? high : 1, .label = "distance", .unit = unit},
+                        .show_numbers = n <= NUMBERED,
+                        .decimals = 2,
+                        .cell_width = (double)side,
+                        .cell_height = n <= NUMBERED ? 24 : (double)side});
 }
 
 /* The nearest and the farthest pair of the last block. */
@@ -122,7 +123,8 @@ void kh_draw_distances(kh_plate *p, const char *definition, size_t k) {
                        "block.");
     kh_plate_open(p, n <= 32 ? 3 : 2);
     for (size_t b = 0; b < p->run->blocks; b++)
-        add_block(p, a, b, place, n, names);
+        add_block(p, a, b, place, n, names,
+                  strcmp(definition, "D3") == 0 ? "standard deviations" : "coefficient a");
 }
 
 /* The sizes behind the scales: mean distance over pairs, for every reading. */
@@ -158,8 +160,8 @@ void kh_draw_distances_lines(kh_plate *p) {
                                         {.name = "k = 3", .y = of[1], .kind = KH_LINE_DASHED}};
         if (of[0] && of[1])
             kh_plate_lines(p, (kh_figure_lines){.title = titles[i],
-                                                .y = {.label = i == 2 ? "distance (std)"
-                                                                      : "distance (coefficient)"},
+                                                .y = {.label = i == 2 ? "distance (std. deviations)"
+                                                                      : "distance (coefficient a)"},
                                                 .lines = lines,
                                                 .line_count = 2});
     }

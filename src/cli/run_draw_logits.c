@@ -65,8 +65,8 @@ void kh_draw_attribution(kh_plate *p) {
     const char *of_classes = "middle half of the classes";
     const kh_figure_line few[] = {kh_plate_middle(p, k90, "nine tenths", of_classes),
                                   kh_plate_middle(p, k50, "half", of_classes)};
-    kh_plate_lines(p, (kh_figure_lines){.title = "Fewest neurons with half and nine tenths of the "
-                                                 "sizes",
+    kh_plate_lines(p, (kh_figure_lines){.title = "Fewest neurons that make up half and nine "
+                                                 "tenths of what is added and taken away",
                                         .y = {.label = "neurons", .is_log = true},
                                         .lines = few,
                                         .line_count = 2});
@@ -148,23 +148,28 @@ void kh_draw_cumulative(kh_plate *p) {
         used++;
     }
     const size_t last = blocks - 1;
-    kh_plate_title(p, "In block %zu the %d largest contributions make up %.0f %% of all", last, 10,
-                   100 * curves[last * neurons + (neurons > 10 ? 9 : neurons - 1)]);
-    kh_plate_caption(p,
-                     "Neurons of a block sorted by the size of what they add to the true class's "
-                     "logit (class means, %zu classes, mean of the curves), and the share of all "
-                     "sizes that the first of them have. %zu neurons a block.",
-                     count, neurons);
+    kh_plate_title(p,
+                   "In block %zu the %d largest contributions make up %.0f %% of what is added "
+                   "and taken away",
+                   last, 10, 100 * curves[last * neurons + (neurons > 10 ? 9 : neurons - 1)]);
+    kh_plate_caption(
+        p,
+        "Neurons of a block sorted by the size |x| of what they add to or take from the "
+        "true class's logit (class means), and the share of the block's sum of |x| "
+        "that the first of them make up; mean of the curves of %zu classes. %zu "
+        "neurons a block.",
+        count, neurons);
     kh_plate_limits(p, "that the rest can be left out: parts of both signs cancel, and what a "
                        "neuron does through later blocks is not in it.");
     kh_plate_open(p, 1);
-    kh_plate_lines(p, (kh_figure_lines){.title = "Cumulative share of contributions",
-                                        .x = {.label = "neurons, largest first", .is_log = true},
-                                        .y = {.label = "share of the sum of sizes", .high = 1},
-                                        .lines = lines,
-                                        .line_count = used,
-                                        .width = 900,
-                                        .height = 380});
+    kh_plate_lines(
+        p, (kh_figure_lines){.title = "Cumulative share of contributions",
+                             .x = {.label = "neurons, largest first", .is_log = true},
+                             .y = {.label = "share of the sum of |contributions|", .high = 1},
+                             .lines = lines,
+                             .line_count = used,
+                             .width = 900,
+                             .height = 380});
 }
 
 /* ---- identifiability ------------------------------------------------------------------------- */
@@ -260,7 +265,7 @@ void kh_draw_identifiability(kh_plate *p) {
 void kh_draw_composition(kh_plate *p) {
     enum { CELLS = 8 };
     static const char *const names[CELLS] = {
-        "stream only",    "attention only",    "MLP only",  "stream, attention",
+        "stream only",    "attention only",    "MLP only",  "stream and attention",
         "stream and MLP", "attention and MLP", "all three", "none: it is composed"};
     static const int has[CELLS][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 1, 0},
                                       {1, 0, 1}, {0, 1, 1}, {1, 1, 1}, {0, 0, 0}};

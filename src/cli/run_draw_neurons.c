@@ -21,14 +21,13 @@ void kh_draw_thresholds(kh_plate *p) {
     const size_t peak = kh_plate_peak(threshold + p->run->blocks, p->run->blocks);
     kh_plate_title(p, "Neurons fire most strongly in block %zu, where the median threshold is %.2f",
                    peak, threshold[p->run->blocks + peak]);
-    kh_plate_caption(
-        p,
-        "Distribution of the memory coefficient a of %.0f key neurons, each over %.0f "
-        "patches of %zu pictures. Threshold: the value a neuron passes on the rarest "
-        "patches (default 0.5 %%), as network dissection uses it. Density: share of "
-        "patches on which it fires (a above 2^-13). Silent: neurons that fire on fewer "
-        "patches than the threshold wants.",
-        all, n, p->run->images);
+    kh_plate_caption(p,
+                     "Distribution of the memory coefficient a of %.0f key neurons, each over %.0f "
+                     "patches of %zu pictures. Threshold: the value a neuron passes on the rarest "
+                     "patches (default 0.5 %%), as network dissection uses it. Density: share of "
+                     "patches on which it fires (a above 2⁻¹³). Silent: neurons that fire on fewer "
+                     "patches than the threshold wants.",
+                     all, n, p->run->images);
     kh_plate_limits(p, "what a neuron fires for, nor that weak coefficients do not matter: value "
                        "vectors differ in length.");
     kh_plate_open(p, 2);
@@ -107,20 +106,32 @@ static double *shares(kh_plate *p, bool in_truth, const char *table, const char 
 }
 
 void kh_draw_reads_writes(kh_plate *p) {
-    static const char *const verdicts[] = {"agree", "other", "suppress", "shared", "silent"};
+    static const char *const verdicts[] = {"agree",  "other",  "suppress",
+                                           "shared", "silent", "unknown"};
     static const char *const series[] = {"agree: among the five classes it promotes most",
                                          "between",
                                          "suppress: in the lower half of what it promotes",
-                                         "no class has half of its exemplars", "silent"};
-    enum { VERDICTS = 5 };
+                                         "no class has half of its exemplars",
+                                         "silent",
+                                         "unknown: its exemplars have no labels"};
+    enum { VERDICTS = 6 };
     const size_t blocks = p->run->blocks;
     double *of = shares(p, false, "reads_writes", "verdict", verdicts, VERDICTS);
     const double n = kh_plate_number(
         p, false,
         "SELECT count(*) FROM exemplars WHERE block = 0 AND neuron = 0 AND level = 'top'");
-    if (!of) return;
+    const double known = kh_plate_number(p, false,
+                                         "SELECT count(*) FROM reads_writes WHERE verdict NOT IN "
+                                         "('unknown', 'silent')");
+    const double all = kh_plate_number(p, false, "SELECT count(*) FROM reads_writes");
+    if (!of || !(known > 0)) return; /* no labels, no page */
     const size_t peak = kh_plate_peak(of, blocks);
-    if (of[peak] > 0)
+    if (of[peak] > 0 && peak == 0)
+        kh_plate_title(p,
+                       "In block 0, %.0f %% of the neurons write the class they read, more than "
+                       "in any other",
+                       100 * of[0]);
+    else if (of[peak] > 0)
         kh_plate_title(p,
                        "In block %zu, %.0f %% of the neurons write the class they read; in block "
                        "0, %.0f %%",
@@ -141,7 +152,7 @@ void kh_draw_reads_writes(kh_plate *p) {
                                                "neuron's strongest pictures?",
                                       .y = {.label = "share of neurons", .high = 1},
                                       .values = of,
-                                      .series = VERDICTS,
+                                      .series = known < all ? VERDICTS : VERDICTS - 1,
                                       .series_names = series,
                                       .is_stacked = true,
                                       .width = 900,
@@ -158,7 +169,7 @@ void kh_draw_selectivity(kh_plate *p) {
     double *d = kh_plate_quartiles(p, false, "SELECT block, d FROM selectivity");
     double *chance = kh_plate_numbers(p, blocks);
     const double n = kh_plate_number(p, false, "SELECT max(n + rest) FROM selectivity");
-    if (!middle || !over || !d || !chance) return;
+    if (!middle || !over || !d || !chance || !(n > 0)) return; /* no labels, no page */
     for (size_t b = 0; b < blocks; b++)
         chance[b] = 0.5;
     const size_t peak = kh_plate_peak(over, blocks);

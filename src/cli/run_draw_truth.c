@@ -94,7 +94,7 @@ void kh_draw_detectors(kh_plate *p) {
     const kh_figure_line lines[] = {
         {.name = "best neuron", .y = best, .kind = KH_LINE_POINTS},
         kh_plate_middle(p, iou, "median neuron", "middle half of the neurons"),
-        {.name = "detectors are above", .y = line, .kind = KH_LINE_DASHED}};
+        {.name = "0.04: detectors reach it", .y = line, .kind = KH_LINE_DASHED}};
     kh_plate_lines(p, (kh_figure_lines){.title = "Overlap with the best label",
                                         .y = {.label = "IoU"},
                                         .lines = lines,

@@ -1,5 +1,6 @@
 /* A complete run as the figures see it. */
 #include "cli/run_figures.h"
+#include "cli/session.h"
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -64,16 +65,30 @@ static const char *text_at(const json_t *root, const char *outer, const char *in
     return text ? text : "";
 }
 
+/* " (patch 8, 96 px)", or nothing where a manifest does not say it. */
+static void read_sizes(const json_t *root, const char *architecture, char *out, size_t room) {
+    const json_t *model = json_object_get(root, "model");
+    size_t patch, height, width;
+    out[0] = '\0';
+    if (kh_json_size(json_object_get(model, "patch"), &patch) &&
+        kh_json_size(json_object_get(model, "image_height"), &height) &&
+        kh_json_size(json_object_get(model, "image_width"), &width))
+        kh_model_sizes(architecture, patch, height, width, out, room);
+}
+
 static kh_status read_receipt(kh_run *run, const char *manifest, kh_error *err) {
     json_t *root = NULL;
+    char sizes[96];
     KH_TRY(kh_json_read_own(manifest, "manifest.json", &root, err));
+    const char *architecture = text_at(root, "model", "architecture");
     const char *tag = text_at(root, "model", "tag");
     const char *sha = text_at(root, "model", "sha256");
-    (void)snprintf(run->receipt, sizeof run->receipt,
-                   "%s%s%s · %s%.12s · preprocessing %s · %zu images · keyhole figures, version %s",
-                   text_at(root, "model", "architecture"), *tag ? "." : "", tag,
-                   *sha ? "weights sha256 " : "random weights", sha,
-                   text_at(root, "preprocess", "preset"), run->images, kh_version());
+    read_sizes(root, architecture, sizes, sizeof sizes);
+    (void)snprintf(
+        run->receipt, sizeof run->receipt,
+        "%s%s%s%s · %s%.12s · preprocessing %s · %zu images · keyhole figures, version %s",
+        architecture, *tag ? "." : "", tag, sizes, *sha ? "weights sha256 " : "random weights", sha,
+        text_at(root, "preprocess", "preset"), run->images, kh_version());
     (void)snprintf(run->model_sha256, sizeof run->model_sha256, "%s", sha);
     (void)snprintf(run->images_sha256, sizeof run->images_sha256, "%s",
                    text_at(root, "images", "sha256"));

@@ -156,6 +156,7 @@ void kh_plate_lines(kh_plate *p, kh_figure_lines chart) {
         chart.x.label = "block (0 is the first)";
         chart.is_x_integer = true;
     }
+    chart.y.has_zero = true; /* small changes look small */
     if (chart.width <= 0) chart.width = HALF_WIDTH;
     if (chart.height <= 0) chart.height = HALF_HEIGHT;
     p->status = kh_figure_add_lines(p->figure, &chart, p->err);

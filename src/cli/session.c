@@ -152,16 +152,38 @@ json_t *kh_model_receipt(const kh_model *model) {
                      preprocess_json(&info->preprocess));
 }
 
+/* The checkpoint's settings may override what the architecture's name says: is there a part "224"
+ * behind "_patch16"? */
+static bool is_said(const char *architecture, size_t patch, size_t px) {
+    const char *at = strstr(architecture, "_patch");
+    if (!at) return false;
+    char *end;
+    if (strtoul(at + strlen("_patch"), &end, 10) != patch) return false;
+    while (*end == '_') {
+        at = end + 1;
+        if (strtoul(at, &end, 10) == px && end > at && (*end == '_' || *end == '\0')) return true;
+        end += strcspn(end, "_");
+    }
+    return false;
+}
+
+void kh_model_sizes(const char *architecture, size_t patch, size_t height, size_t width, char *out,
+                    size_t out_bytes) {
+    out[0] = '\0';
+    if (height == width && is_said(architecture, patch, height)) return;
+    if (height == width)
+        (void)snprintf(out, out_bytes, " (patch %zu, %zu px)", patch, height);
+    else
+        (void)snprintf(out, out_bytes, " (patch %zu, %zu x %zu px)", patch, width, height);
+}
+
 void kh_model_footnote(const kh_model *model, const char *settings, char *out, size_t out_bytes) {
     const kh_model_info *info = kh_model_get_info(model);
-    char weights[32] = "random weights", sizes[64] = "";
+    char weights[32] = "random weights", sizes[96];
     if (info->sha256[0])
         (void)snprintf(weights, sizeof weights, "weights sha256 %.12s", info->sha256);
-    /* the checkpoint's settings may override what the architecture's name says */
-    const char *named = strstr(info->architecture, "_patch");
-    if (named && strtoul(named + strlen("_patch"), NULL, 10) != info->patch)
-        (void)snprintf(sizes, sizeof sizes, " (patch %zu, %zu px)", info->patch,
-                       info->image_height);
+    kh_model_sizes(info->architecture, info->patch, info->image_height, info->image_width, sizes,
+                   sizeof sizes);
     (void)snprintf(out, out_bytes, "%s%s%s%s · %s · preprocessing %s · %s · keyhole %s",
                    info->architecture, info->tag[0] ? "." : "", info->tag, sizes, weights,
                    info->preprocess.preset, settings, kh_version());

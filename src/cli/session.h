@@ -42,6 +42,9 @@ void kh_class_short(const kh_classes *classes, size_t index, char *out, size_t o
 /* Model facts every result carries: source, architecture, tag, sha256, preprocessing, version. */
 json_t *kh_model_receipt(const kh_model *model);
 
+/* " (patch 8, 96 px)" in out, or "" where the architecture's name says so already. */
+void kh_model_sizes(const char *architecture, size_t patch, size_t height, size_t width, char *out,
+                    size_t out_bytes);
 /* One line for the foot of a figure. */
 void kh_model_footnote(const kh_model *model, const char *settings, char *out, size_t out_bytes);
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAMED_CLASSES = 64, SHOWN_BASES = 50, PICTURE = 800 };
+enum { NAMED_CLASSES = 64, SHOWN_BASES = 50, PICTURE = 800, GREY = 160 };
 
 /* Short names in the order of the tree; one block of memory, kh_free. */
 static char (*names_in_order(const kh_share_result *r, const kh_model *model))[80] {
@@ -19,24 +19,30 @@ static char (*names_in_order(const kh_share_result *r, const kh_model *model))[8
     return names;
 }
 
-/* Many classes: one pixel each (or the mean of several), as a picture. */
+/* Many classes: a pixel or a small box each. */
 static kh_status add_picture(kh_figure *figure, const float *values, size_t rows, size_t columns,
                              const kh_figure_scale *scale, const char *title, kh_error *err) {
     uint8_t table[256][3];
+    const size_t wide = columns < PICTURE ? PICTURE / columns : 1, width = columns * wide;
+    const size_t high = rows < PICTURE ? PICTURE / rows : 1, height = rows * high;
     kh_figure_colour_table(KH_COLOURS_SEQUENTIAL, table);
-    uint8_t *rgb = kh_calloc(rows * columns, 3);
+    uint8_t *rgb = kh_calloc(height * width, 3);
     if (!rgb) return kh_fail(err, KH_E_MEMORY, "no memory for a matrix of classes");
-    for (size_t i = 0; i < rows * columns; i++) {
-        const double at = ((double)values[i] - scale->low) / (scale->high - scale->low);
+    for (size_t i = 0; i < height * width; i++) {
+        const float value = values[i / width / high * columns + i % width / wide];
+        const double at = ((double)value - scale->low) / (scale->high - scale->low);
         const double level = at > 0 ? fmin(255, round(255 * at)) : 0;
-        memcpy(rgb + 3 * i, table[(size_t)level], 3);
+        if (isfinite(value))
+            memcpy(rgb + 3 * i, table[(size_t)level], 3);
+        else
+            memset(rgb + 3 * i, GREY, 3);
     }
-    const kh_figure_panel panel = {.rgb = rgb, .width = columns, .height = rows};
+    const kh_figure_panel panel = {.rgb = rgb, .width = width, .height = height};
     const kh_figure_grid grid = {.panels = &panel,
                                  .rows = 1,
                                  .columns = 1,
-                                 .cell_width = columns < PICTURE ? PICTURE : columns,
-                                 .cell_height = rows < PICTURE ? PICTURE : rows,
+                                 .cell_width = width,
+                                 .cell_height = height,
                                  .scales = scale,
                                  .scale_count = 1,
                                  .title = title};
@@ -45,36 +51,44 @@ static kh_status add_picture(kh_figure *figure, const float *values, size_t rows
     return status;
 }
 
+/* The diagonal is 1 whatever the classes are: it is left out, and the scale ends at the largest of
+ * the others. */
 static kh_status add_likeness(const kh_share_result *r, kh_figure *figure, char (*names)[80],
                               kh_error *err) {
     const size_t n = r->classes;
     float *values = kh_alloc_floats(n * n);
     const char **row = kh_calloc(n, sizeof *row);
     double high = 0;
+    char label[120];
     kh_status status = KH_OK;
     if (!values || !row) status = kh_fail(err, KH_E_MEMORY, "no memory for a figure");
     for (size_t i = 0; i < n && !status; i++)
         for (size_t j = 0; j < n; j++) {
             values[i * n + j] = r->likeness[r->order[i] * n + r->order[j]];
             if (i != j) high = fmax(high, (double)values[i * n + j]);
+            if (i == j) values[i * n + j] = NAN;
             row[i] = names[i];
         }
-    const kh_figure_scale scale = {.high = high > 0 ? high : 1, .label = r->likeness_name};
+    (void)snprintf(label, sizeof label, "%s (0: nothing in common, 1: the same %zu)",
+                   r->likeness_name, r->k);
+    const kh_figure_scale scale = {.high = high > 0 ? high : 1, .label = label};
     const kh_figure_matrix matrix = {.values = values,
                                      .rows = n,
                                      .columns = n,
                                      .row_names = row,
                                      .column_names = row,
                                      .scale = scale,
+                                     .missing = "a class with itself",
                                      .cell_width = n > 40 ? 16 : 24,
                                      .cell_height = n > 40 ? 16 : 24};
     if (!status)
-        status = n <= NAMED_CLASSES
-                     ? kh_figure_add_matrix(figure, &matrix, err)
-                     : add_picture(figure, values, n, n, &scale,
-                                   "every class against every class, in the order of the tree "
-                                   "(classes.csv and tree.csv name them)",
-                                   err);
+        status =
+            n <= NAMED_CLASSES
+                ? kh_figure_add_matrix(figure, &matrix, err)
+                : add_picture(figure, values, n, n, &scale,
+                              "every class against every class, in the order of the tree "
+                              "(classes.csv and tree.csv name them; grey: a class with itself)",
+                              err);
     kh_free(row);
     kh_free(values);
     return status;
@@ -94,7 +108,9 @@ static kh_status add_counts(const kh_share_result *r, kh_figure *figure, kh_erro
     while (groups > 3 && counts[groups - 1] < 1)
         groups--;
     const kh_figure_bars bars = {.title = "How many classes a value vector serves",
-                                 .x = {.label = "classes that have it among their first"},
+                                 .x = {.label = r->shared.k > 1
+                                                    ? "classes that have it among their first"
+                                                    : "classes that have it first"},
                                  .y = {.label = "value vectors"},
                                  .values = counts,
                                  .groups = groups,
@@ -106,7 +122,7 @@ static kh_status add_counts(const kh_share_result *r, kh_figure *figure, kh_erro
 
 static kh_status draw_likeness(const kh_share_result *r, const char *footnote, const char *folder,
                                char (*names)[80], kh_error *err) {
-    char title[200], subtitle[512];
+    char title[200], subtitle[512], first[48] = "first";
     const size_t two = kh_lens_shared_count(&r->shared, 2);
     if (two)
         (void)snprintf(title, sizeof title,
@@ -115,12 +131,16 @@ static kh_status draw_likeness(const kh_share_result *r, const char *footnote, c
                        two, kh_lens_shared_count(&r->shared, 3));
     else
         (void)snprintf(title, sizeof title, "Every class has a value vector of its own");
-    (void)snprintf(subtitle, sizeof subtitle,
-                   "Matrix: how many of their %zu best aligned value vectors (of all blocks) two "
-                   "classes have in common (%s; the diagonal is 1), %zu classes in the order of "
-                   "their average-linkage tree. Bars: value vectors by the number of classes that "
-                   "have them among their first %zu.",
-                   r->k, r->likeness_name, r->classes, r->shared.k);
+    if (r->shared.k > 1) (void)snprintf(first, sizeof first, "among their first %zu", r->shared.k);
+    (void)snprintf(
+        subtitle, sizeof subtitle,
+        "Matrix: how many of their first %zu value vectors (best aligned, of all blocks) two "
+        "classes have in common (%s), %zu classes in the order of their average-linkage "
+        "tree. Bars: value vectors by the number of classes that have them %s.",
+        r->k,
+        strcmp(r->likeness_name, "jaccard") == 0 ? "Jaccard index: shared ones of all"
+                                                 : "overlap: share of them",
+        r->classes, first);
     const kh_figure_options how = {.title = title, .subtitle = subtitle, .footnote = footnote};
     kh_figure *figure = NULL;
     kh_status status = kh_figure_create(&how, &figure, err);
@@ -137,31 +157,51 @@ static kh_status draw_likeness(const kh_share_result *r, const char *footnote, c
     return status;
 }
 
+/* Classes by their base, and in it in the order of the tree. */
+static kh_status order_by_base(const kh_share_result *r, size_t **out, kh_error *err) {
+    size_t count = 0;
+    *out = kh_calloc(r->classes, sizeof **out);
+    if (!*out) return kh_fail(err, KH_E_MEMORY, "no memory for a figure");
+    for (size_t b = 0; b < r->bases; b++)
+        for (size_t i = 0; i < r->classes; i++)
+            if (r->label[1][r->order[i]] == b) (*out)[count++] = i;
+    return KH_OK;
+}
+
 static kh_status draw_bases(const kh_share_result *r, const char *footnote, const char *folder,
                             char (*names)[80], kh_error *err) {
     const size_t shown = r->bases < SHOWN_BASES ? r->bases : SHOWN_BASES;
     float *values = kh_alloc_floats(r->classes * shown);
     const char **row = kh_calloc(r->classes, sizeof *row);
     char title[200], subtitle[512];
+    size_t *place = NULL; /* in the tree */
+    double high = 0;
     kh_status status = values && row ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a figure");
+    if (!status) status = order_by_base(r, &place, err);
     for (size_t i = 0; i < r->classes && !status; i++) {
-        const float *part = r->nmf.columns_of + r->order[i] * r->bases;
+        const float *part = r->nmf.columns_of + r->order[place[i]] * r->bases;
         double sum = 0;
         for (size_t b = 0; b < r->bases; b++)
             sum += (double)part[b];
-        for (size_t b = 0; b < shown; b++)
+        for (size_t b = 0; b < shown; b++) {
             values[i * shown + b] = (float)(sum > 0 ? (double)part[b] / sum : (double)NAN);
-        row[i] = names[i];
+            high = fmax(high, (double)values[i * shown + b]);
+        }
+        row[i] = names[place[i]];
     }
+    kh_free(place);
     (void)snprintf(title, sizeof title, "Block %zu as %zu base classes", r->block, r->bases);
-    (void)snprintf(subtitle, sizeof subtitle,
-                   "Non-negative factorisation of the block's positive alignments (fold) of %zu "
-                   "value vectors and %zu classes; shown is each class's part in each base. What "
-                   "the bases leave unexplained: %.0f %% (relative Frobenius norm).",
-                   r->nmf.rows, r->classes, 100 * r->nmf.error);
+    (void)snprintf(
+        subtitle, sizeof subtitle,
+        "Non-negative factorisation of the block's positive alignments (fold) of %zu "
+        "value vectors and %zu classes; shown is how large a part of each class each base "
+        "is, classes by their base. What the bases leave unexplained: %.0f %% (relative "
+        "Frobenius norm).",
+        r->nmf.rows, r->classes, 100 * r->nmf.error);
     const kh_figure_options how = {.title = title, .subtitle = subtitle, .footnote = footnote};
-    const kh_figure_scale scale = {.high = 1, .label = "part of the class"};
-    const kh_figure_matrix matrix = {.x_label = "base (longest first)",
+    const kh_figure_scale scale = {.high = high > 0 ? high : 1,
+                                   .label = "part of the class (1: all of it)"};
+    const kh_figure_matrix matrix = {.x_label = "base (the largest first)",
                                      .values = values,
                                      .rows = r->classes,
                                      .columns = shown,
@@ -177,8 +217,9 @@ static kh_status draw_bases(const kh_share_result *r, const char *footnote, cons
         status =
             r->classes <= NAMED_CLASSES
                 ? kh_figure_add_matrix(figure, &matrix, err)
-                : add_picture(figure, values, r->classes, shown, &scale,
-                              "classes (rows, in the order of the tree) and bases (columns)", err);
+                : add_picture(
+                      figure, values, r->classes, shown, &scale,
+                      "classes (rows, by their base) and bases (columns, the largest first)", err);
     if (!status)
         status =
             kh_figure_add_note(figure,

@@ -16,23 +16,39 @@ static kh_status open_table(const char *folder, const char *name, const char *co
     return kh_store_csv_open(path, columns, count, out, err);
 }
 
-kh_status kh_share_write_units(const kh_shared *shared, const char *folder, kh_error *err) {
-    static const char *const columns[] = {"block", "neuron", "n_classes", "classes", "mean_score"};
+static void put_unit(kh_csv *csv, const kh_shared *shared, const kh_shared_unit *unit,
+                     kh_text *list) {
+    list->length = 0;
+    for (size_t l = 0; l < unit->n_classes; l++) {
+        const kh_shared_link *link = &shared->links[unit->first_link + l];
+        kh_text_addf(list, "%s%u:%u", l ? ";" : "", link->class_index, link->rank);
+    }
+    kh_store_csv_size(csv, unit->block);
+    kh_store_csv_size(csv, unit->index);
+    kh_store_csv_size(csv, unit->n_classes);
+    kh_store_csv_text(csv, list->data);
+    kh_store_csv_f64(csv, unit->mean_score);
+}
+
+static void put_unit_kin(kh_csv *csv, const kh_shared *shared, const kh_shared_unit *unit,
+                         const kh_share_nouns *nouns) {
+    size_t *classes = nouns->room;
+    for (size_t l = 0; l < unit->n_classes; l++)
+        classes[l] = shared->links[unit->first_link + l].class_index;
+    const kh_share_kin kin = kh_share_kin_of(nouns, classes, unit->n_classes);
+    kh_share_put_kin(csv, &kin);
+}
+
+kh_status kh_share_write_units(const kh_shared *shared, const kh_share_nouns *nouns,
+                               const char *folder, kh_error *err) {
+    static const char *const columns[] = {"block",   "neuron",     "n_classes",
+                                          "classes", "mean_score", KH_SHARE_KIN_COLUMNS};
     kh_csv *csv = NULL;
-    KH_TRY(open_table(folder, "shared.csv", columns, 5, &csv, err));
     kh_text list = {0};
+    KH_TRY(open_table(folder, "shared.csv", columns, nouns ? 9 : 5, &csv, err));
     for (size_t u = 0; u < shared->unit_count; u++) {
-        const kh_shared_unit *unit = &shared->units[u];
-        list.length = 0;
-        for (size_t l = 0; l < unit->n_classes; l++) {
-            const kh_shared_link *link = &shared->links[unit->first_link + l];
-            kh_text_addf(&list, "%s%u:%u", l ? ";" : "", link->class_index, link->rank);
-        }
-        kh_store_csv_size(csv, unit->block);
-        kh_store_csv_size(csv, unit->index);
-        kh_store_csv_size(csv, unit->n_classes);
-        kh_store_csv_text(csv, list.data);
-        kh_store_csv_f64(csv, unit->mean_score);
+        put_unit(csv, shared, &shared->units[u], &list);
+        if (nouns) put_unit_kin(csv, shared, &shared->units[u], nouns);
         kh_store_csv_end(csv);
     }
     const bool failed = list.failed;
@@ -176,6 +192,11 @@ static void describe(kh_manifest *m, const kh_share_result *r) {
     kh_store_manifest_file(m, "bases.csv", NULL, 0, "neurons of every base");
     if (r->group)
         kh_store_manifest_file(m, "superclasses.csv", NULL, 0, "where superclasses ended up");
+    if (r->nouns.wordnet) {
+        kh_store_manifest_size(m, "wordnet.classes", r->nouns.known);
+        kh_store_manifest_file(m, "wordnet.csv", NULL, 0, "what groups of classes are kinds of");
+        kh_store_manifest_file(m, "class_pairs.csv", NULL, 0, "pairs that share a value vector");
+    }
     kh_store_manifest_file(m, "likeness.npy", square, 2, "likeness of the classes' first vectors");
     kh_store_manifest_file(m, "base_neurons.npy", units, 2, "neurons' weights in the bases");
     kh_store_manifest_file(m, "base_classes.npy", classes, 2, "classes' parts in the bases");
@@ -186,7 +207,9 @@ static void describe(kh_manifest *m, const kh_share_result *r) {
 kh_status kh_share_write_files(const kh_share_result *r, const kh_model *model, const char *folder,
                                kh_error *err) {
     kh_manifest *manifest = NULL;
-    KH_TRY(kh_share_write_units(&r->shared, folder, err));
+    const bool has_nouns = r->nouns.wordnet != NULL;
+    KH_TRY(kh_share_write_units(&r->shared, has_nouns ? &r->nouns : NULL, folder, err));
+    if (has_nouns) KH_TRY(kh_share_write_nouns(r, folder, err));
     KH_TRY(write_classes(r, kh_model_classes(model), folder, err));
     KH_TRY(write_tree(r, folder, err));
     KH_TRY(write_bases(r, folder, err));

@@ -35,7 +35,8 @@ void kh_extent_add_all(kh_extent *extent, const double *values, size_t count) {
         kh_extent_add(extent, values[i]);
 }
 
-/* Makes low < high with some room, whatever came in. */
+/* Makes low < high, whatever came in. One value alone is shown against 0, and 0 itself below 1: a
+ * share has no room above 1 or below 0. */
 static void widen(double *low, double *high, bool is_log) {
     if (!(*low <= *high)) {
         *low = is_log ? 1 : 0;
@@ -46,10 +47,11 @@ static void widen(double *low, double *high, bool is_log) {
     if (is_log) {
         *low /= 2;
         *high *= 2;
+    } else if (size > 0) {
+        *low = fmin(*low, 0);
+        *high = fmax(*high, 0);
     } else {
-        const double room = size > 0 ? size * 0.1 : 0.5;
-        *low -= room;
-        *high += room;
+        *high = 1;
     }
 }
 
@@ -65,6 +67,10 @@ static double round_outwards(double value, double step) {
 kh_range kh_range_make(const kh_figure_axis *axis, kh_extent extent, size_t wanted_ticks,
                        bool is_whole, bool is_rounded) {
     const bool is_given = axis->low < axis->high;
+    if (axis->has_zero && !axis->is_log && extent.low <= extent.high) {
+        extent.low = fmin(extent.low, 0);
+        extent.high = fmax(extent.high, 0);
+    }
     kh_range range = {.low = is_given ? axis->low : extent.low,
                       .high = is_given ? axis->high : extent.high,
                       .is_log = axis->is_log};

@@ -166,10 +166,13 @@ static void matrix_draw(kh_letters *letters, cairo_t *cr, const void *opaque, kh
                         kh_colour_bar_height(&m->scale)};
     kh_colour_bar_draw(letters, cr, &m->scale, bar);
     if (data->missing == 0) return;
-    char note[120], count[KH_NUMBER_ROOM];
-    (void)snprintf(note, sizeof note, "hatched: %s value%s not finite",
-                   kh_number((double)data->missing, 0, count),
-                   data->missing == 1 ? " is" : "s are");
+    char note[200], count[KH_NUMBER_ROOM];
+    if (m->missing)
+        (void)snprintf(note, sizeof note, "hatched: %s", m->missing);
+    else
+        (void)snprintf(note, sizeof note, "hatched: %s value%s not finite",
+                       kh_number((double)data->missing, 0, count),
+                       data->missing == 1 ? " is" : "s are");
     kh_letters_draw(letters, cr, &kh_style_note, x0, bar.y + bar.height + kh_style_note.size, 0,
                     note);
 }
@@ -202,6 +205,7 @@ static bool keep_matrix(kh_figure *figure, const kh_figure_matrix *from, matrix_
         !kh_page_keep_text(figure, from->title, &m->title) ||
         !kh_page_keep_text(figure, from->x_label, &m->x_label) ||
         !kh_page_keep_text(figure, from->y_label, &m->y_label) ||
+        !kh_page_keep_text(figure, from->missing, &m->missing) ||
         !kh_page_keep_texts(figure, from->row_names, from->rows, &m->row_names) ||
         !kh_page_keep_texts(figure, from->column_names, from->columns, &m->column_names))
         return false;

@@ -2,6 +2,7 @@
 
 #include "figure/near.h"
 
+#include "figure/chart.h"
 #include "figure/ticks.h"
 
 static void steps_are_1_2_or_5(void **state) {
@@ -88,6 +89,41 @@ static void huge_numbers_stay_inside_their_room(void **state) {
         }
 }
 
+static kh_range range_of(const kh_figure_axis *axis, double low, double high, bool is_whole) {
+    kh_extent extent = kh_extent_make(axis);
+    kh_extent_add(&extent, low);
+    kh_extent_add(&extent, high);
+    return kh_range_make(axis, extent, 5, is_whole, true);
+}
+
+/* Shares that are all 0 or all 1 must not have an axis from -1, or up to 1.1. */
+static void one_value_alone_is_shown_against_zero(void **state) {
+    (void)state;
+    static const struct {
+        double value, low, high;
+    } known[] = {{0, 0, 1}, {1, 0, 1}, {0.25, 0, 0.25}, {-2, -2, 0}, {40, 0, 40}};
+    for (size_t whole = 0; whole < 2; whole++)
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+            if (whole && fabs(known[i].value) < 1 && known[i].value > 0) continue;
+            const kh_figure_axis axis = {.label = "share"};
+            const kh_range r = range_of(&axis, known[i].value, known[i].value, whole);
+            assert_float_equal(r.low, known[i].low, 1e-12);
+            assert_float_equal(r.high, known[i].high, 1e-12);
+        }
+}
+
+static void an_axis_with_zero_holds_zero(void **state) {
+    (void)state;
+    const kh_figure_axis plain = {.label = "norm"}, zero = {.label = "norm", .has_zero = true};
+    const kh_figure_axis log = {.label = "norm", .has_zero = true, .is_log = true};
+    const kh_figure_axis given = {.low = 2, .high = 7, .has_zero = true};
+    assert_float_equal(range_of(&plain, 40, 60, false).low, 40, 1e-12);
+    assert_float_equal(range_of(&zero, 40, 60, false).low, 0, 1e-12);
+    assert_float_equal(range_of(&zero, -60, -40, false).high, 0, 1e-12);
+    assert_true(range_of(&log, 40, 60, false).low > 0);
+    assert_float_equal(range_of(&given, 40, 60, false).low, 2, 1e-12);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_1_2_or_5),
@@ -95,6 +131,8 @@ int main(void) {
         cmocka_unit_test(log_ticks_by_hand),
         cmocka_unit_test(numbers_are_written_for_people),
         cmocka_unit_test(huge_numbers_stay_inside_their_room),
+        cmocka_unit_test(one_value_alone_is_shown_against_zero),
+        cmocka_unit_test(an_axis_with_zero_holds_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

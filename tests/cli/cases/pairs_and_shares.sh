@@ -23,6 +23,32 @@ printf '0-9 first\n5 again\n' >twice.txt
 keyhole share $model -q --superclasses twice.txt; echo $?
 printf 'alone\n' >alone.txt
 keyhole share $model -q --superclasses alone.txt; echo $?
+# WordNet: what groups of classes are kinds of; a file that is none
+mkdir nouns
+{
+    echo '  1 This software and database'
+    line() { echo "$1 05 n 01 $2 0 00$(($# - 2))$(shift 2; for h; do printf ' @ %s n 0000' "$h"; done) | a gloss"; }
+    line 00001740 entity
+    line 00015388 animal 00001740
+    line 00021939 artifact 00001740
+    line 02084071 dog 00015388
+    line 02099601 golden_retriever 02084071
+    line 02099712 Labrador_retriever 02084071
+    line 02121620 cat 00015388
+    line 02123045 tabby 02121620
+    line 03345487 fire_engine 00021939
+} >nouns/data.noun
+printf '207-208\tretriever\n281\tcat\n' >kinds.txt
+keyhole share $model -q --bases 5 --superclasses kinds.txt --wordnet nouns --out shared >shared.txt 2>/dev/null
+grep -o 'WordNet.*all pairs, [0-9]*' shared.txt
+head -1 shared/shared.csv; head -1 shared/class_pairs.csv
+grep -E '^(method|superclasses)' shared/wordnet.csv
+awk -F, 'NR > 1 && ($7 != "nan" && !($7 > 0 && $7 <= 1) || !($3 > 0))' shared/class_pairs.csv | head -3
+for file in wordnet.csv class_pairs.csv; do grep -q "\"$file\"" shared/manifest.json || echo "not listed: $file"; done
+keyhole share $model -q --wordnet nowhere; echo $?
+echo 'once upon a time' >data.noun; keyhole share $model -q --wordnet .; echo $?
+sed -i '/03345487/!d; s/00021939/00001740/; p; s/03345487/03345488/' nouns/data.noun
+keyhole share $model -q --wordnet nouns; echo $?
 # coefficients of other weights are refused, also where they have the same shape; a complete run covers its images
 keyhole atlas $model "$DATA/golden/images/rgb_444.jpg" --out run -q --no-figures >/dev/null
 keyhole pairs $model -q --blocks 0 --weights run >/dev/null; echo $?
