@@ -4,10 +4,12 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,11 +48,12 @@ static kh_status remove_listed(const char *directory, const json_t *manifest, kh
     return KH_OK;
 }
 
-static json_t *read_manifest(const char *directory) {
+/* NULL when it cannot be read. */
+static json_t *read_json(const char *directory, const char *name) {
     char path[KH_ATLAS_PATH];
     json_t *root = NULL;
-    if (!kh_atlas_path(path, NULL, directory, "manifest.json"))
-        (void)kh_json_read_own(path, "manifest.json", &root, NULL);
+    if (!kh_atlas_path(path, NULL, directory, "%s", name))
+        (void)kh_json_read_own(path, name, &root, NULL);
     return root;
 }
 
@@ -70,18 +73,41 @@ static kh_status remove_ending(const char *directory, const char *folder,
     return status;
 }
 
+/* Those that figures.json lists; all pictures where drawing them was stopped. */
+static kh_status remove_figures(const char *directory, kh_error *err) {
+    static const char *const all[] = {".png",         ".svg",         ".partial",
+                                      "figures.json", KH_FOLDER_MARK, NULL};
+    char folder[KH_ATLAS_PATH], file[256];
+    size_t i;
+    json_t *root = NULL, *one;
+    KH_TRY(kh_atlas_path(folder, err, directory, "figures"));
+    if (kh_folder_is_marked(folder, "figures"))
+        return remove_ending(directory, "figures", all, err);
+    root = read_json(directory, "figures/figures.json");
+    kh_status status = remove_file(folder, "figures.json", err);
+    json_array_foreach(json_object_get(root, "figures"), i, one) {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        for (size_t k = 0; k < 2 && name && !strchr(name, '/') && !status; k++) {
+            (void)snprintf(file, sizeof file, "%s%s", name, all[k]);
+            status = remove_file(folder, file, err);
+        }
+    }
+    json_decref(root);
+    remove_folder(directory, "figures");
+    return status;
+}
+
 kh_status kh_atlas_discard(const char *directory, kh_error *err) {
     static const char *const states[] = {".state", ".state.partial", NULL};
     static const char *const arrays[] = {".npy", ".npy.partial", NULL};
-    static const char *const figures[] = {".png", ".svg", "figures.json", NULL};
     static const char *const rest[] = {"run.sqlite", "run.sqlite.partial", "fingerprint.json"};
     char path[KH_ATLAS_PATH];
-    json_t *manifest = read_manifest(directory);
+    json_t *manifest = read_json(directory, "manifest.json");
     kh_status status = remove_file(directory, "manifest.json", err);
     if (!status) status = remove_listed(directory, manifest, err);
     if (!status) status = remove_ending(directory, "shards", states, err);
     if (!status) status = remove_ending(directory, "arrays", arrays, err);
-    if (!status) status = remove_ending(directory, "figures", figures, err);
+    if (!status) status = remove_figures(directory, err);
     for (size_t i = 0; i < sizeof rest / sizeof *rest && !status; i++)
         status = remove_file(directory, rest[i], err);
     json_decref(manifest);

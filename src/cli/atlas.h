@@ -1,4 +1,4 @@
-/* cli/atlas.h: what `atlas` and `merge` are given, checked before the first pass. */
+/* cli/atlas.h: what `atlas` and `merge` are given, checked before the first pass; what they say. */
 #ifndef KH_CLI_ATLAS_H
 #define KH_CLI_ATLAS_H
 
@@ -13,5 +13,13 @@ kh_status kh_atlas_check_from(const kh_atlas_options *options, kh_error *err);
 /* --truth: warns when only some of the images have label maps; KH_E_NOT_FOUND when none has. */
 kh_status kh_atlas_check_truth(const char *folder, const kh_source *source, kh_session *session,
                                kh_error *err);
+
+/* atlas_say.c: --dry-run. */
+kh_status kh_atlas_say_estimate(kh_session *session, const kh_source *source,
+                                const kh_atlas_options *options, bool json, kh_error *err);
+/* After a pass into options->out. `run`: the directory whose digest is said, and only when this is
+ * the last pass; the second one has a directory of its own in it. */
+kh_status kh_atlas_say_summary(const kh_atlas_summary *summary, const kh_atlas_options *options,
+                               const char *run, bool is_last, bool json, kh_error *err);
 
 #endif

@@ -136,9 +136,7 @@ kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options,
     json_t *all = json_array();
     kh_status status = KH_OK;
     if (!p || !all) status = kh_fail(err, KH_E_MEMORY, "no memory for figures");
-    if (!status)
-        status = options->folder ? kh_folder_mark(folder, "figures", err)
-                                 : kh_make_directories(folder, err);
+    if (!status) status = kh_folder_mark(folder, "figures", err);
     if (!status) status = kh_outdir_path(folder, list, sizeof list, err, "figures.json");
     if (!status) {
         (void)unlink(list); /* it says that all are there */
@@ -150,7 +148,7 @@ kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options,
         status = draw_pages(p, options, err);
     }
     if (!status) status = write_list(folder, all, err);
-    if (!status && options->folder) kh_folder_unmark(folder);
+    if (!status) kh_folder_unmark(folder);
     if (drawn) *drawn = json_array_size(all);
     json_decref(all);
     kh_free(p);

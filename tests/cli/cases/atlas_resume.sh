@@ -15,8 +15,9 @@ keyhole atlas random:test_vit@2 @list --out run -q 2>/dev/null; echo "status $?"
 [ "$(keyhole status run --digest)" = "$first" ] && echo "nothing was lost"
 echo mine > run/notes.txt
 echo mine > run/arrays/notes.txt
+echo mine > run/figures/mine.png
 keyhole atlas random:test_vit@2 @list --out run -q --overwrite --lenses accuracy >/dev/null; echo "status $?"
 [ "$(keyhole status run --digest)" != "$first" ] && echo "another run"
-ls run run/arrays
+ls run run/arrays; ls run/figures | grep -c "mine\|fig4"
 atlas --out run --overwrite
 [ "$(keyhole status run --digest)" = "$first" ] && echo "the first run again"
