@@ -112,8 +112,9 @@ static void draw_whiskers(cairo_t *cr, const bar_chart *data, kh_box area, doubl
             const double low = bars->low[s * bars->groups + g];
             const double high = bars->high[s * bars->groups + g];
             if (!kh_extent_can_draw(&probe, low) || !kh_extent_can_draw(&probe, high)) continue;
-            const double x =
+            const double middle =
                 area.x + pitch * ((double)g + (1 - GROUP_SHARE) / 2) + slot * ((double)s + 0.5);
+            const double x = floor(middle) + 0.5; /* one dark column of pixels */
             const double ends[2] = {kh_chart_y(&data->chart, area, low),
                                     kh_chart_y(&data->chart, area, high)};
             cairo_move_to(cr, x, ends[0]);

@@ -213,6 +213,35 @@ static void bars_are_as_tall_as_their_values(void **state) {
     kh_figure_free(figure);
 }
 
+static void whiskers_run_from_low_to_high(void **state) {
+    (void)state;
+    const double values[] = {20, 20}, low[] = {10, (double)NAN}, high[] = {30, 30};
+    const kh_figure_bars bars = {
+        .values = values, .groups = 2, .low = low, .high = high, .y = {.high = 40}, .height = 400};
+    kh_figure *figure = new_page();
+    kh_error err;
+    kh_assert_ok(kh_figure_add_bars(figure, &bars, &err));
+    kh_pixels page = kh_page_pixels(figure, 1);
+    size_t bar = 0, top, bottom, axis, end = 0, most = 0, middle = 0;
+    while (kh_count_in_column(&page, bar, kh_hues[0]) < 100)
+        bar++;
+    rows_of(&page, bar + 5, kh_hues[0], &top, &axis);
+    const double unit = (double)(axis + 1 - top) / 20;
+    for (size_t x = bar; kh_count_in_column(&page, x, kh_hues[0]) > 20; x++, end = x)
+        if (kh_count_in_column(&page, x, 0x333333) > most) {
+            most = kh_count_in_column(&page, x, 0x333333);
+            middle = x;
+        }
+    assert_near((double)middle, (double)(bar + end) / 2, 2);
+    rows_of(&page, middle, 0x333333, &top, &bottom);
+    assert_near((double)(bottom - top), 20 * unit, 3);
+    assert_near((double)(axis - bottom), 10 * unit, 2);
+    for (size_t x = end + 10; x < page.width; x++) /* no whisker without an end */
+        assert_true(kh_count_in_column(&page, x, 0x333333) < most / 2);
+    kh_pixels_clear(&page);
+    kh_figure_free(figure);
+}
+
 static void stacked_bars_add_up(void **state) {
     (void)state;
     const double values[] = {10, 20, 30, 5};
@@ -440,6 +469,7 @@ int main(void) {
         cmocka_unit_test(colour_bars_end_in_their_end_colours),
         cmocka_unit_test(bars_stand_on_the_axis_and_reach_their_tick),
         cmocka_unit_test(bars_are_as_tall_as_their_values),
+        cmocka_unit_test(whiskers_run_from_low_to_high),
         cmocka_unit_test(stacked_bars_add_up),
         cmocka_unit_test(lines_break_where_a_value_is_missing),
         cmocka_unit_test(dots_of_a_strip_have_no_line),

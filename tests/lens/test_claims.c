@@ -216,6 +216,11 @@ static void wilson_by_hand(void **state) {
     assert_true(fabs(most.lo - 0.8045594) < 1e-6 && fabs(most.hi - 0.9929038) < 1e-6);
     assert_true(none.lo == 0 && fabs(none.hi - 0.2775328) < 1e-6);
     assert_true(isnan(kh_lens_wilson(0, 0).mean));
+    /* a mean share of 0.25 over 10 images: the formula in Python */
+    const kh_band share = kh_lens_wilson_share(0.25, 10);
+    assert_true(share.mean == 0.25 && fabs(share.lo - 0.0809478) < 1e-6);
+    assert_true(fabs(share.hi - 0.5578186) < 1e-6);
+    assert_true(isnan(kh_lens_wilson_share((double)NAN, 10).lo));
 }
 
 static void differences_and_their_p(void **state) {
