@@ -122,7 +122,8 @@ def key_values(tops_of, raw, truth, correct, out):
 
 
 def pooled(name, paths, truth, out):
-    """Direct logit attribution where the logits read the mean of the patches: normed behind it (fc_norm) or before."""
+    """Direct logit attribution where the logits read the mean of the patches: normed behind it (fc_norm) or before; rpn: norms behind
+    attention and MLP as well."""
     model = open_model(ROOT / "tests/data/golden" / name)
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     seen = forward(model, torch.stack([transform(Image.open(p).convert("RGB")) for p in paths]))
@@ -132,6 +133,7 @@ def pooled(name, paths, truth, out):
     norm = "fc_norm" if is_behind else "norm"
     E, gamma = state["head.weight"], state[f"{norm}.weight"]
     eps = getattr(model, norm).eps
+    is_post_norm = type(model.blocks[0]).__name__ == "ResPostBlock"
     last = seen[f"resid{blocks - 1}"][:, prefix:]
     sigma = np.sqrt((last.mean(1, keepdims=True) if is_behind else last).var(2) + eps)
     weight = np.broadcast_to(1 / (sigma * last.shape[1]), last.shape[:2])
@@ -140,13 +142,23 @@ def pooled(name, paths, truth, out):
     def direct(x):
         return np.einsum("nt,ntd,nd->n", weight, x[:, prefix:] - x[:, prefix:].mean(2, keepdims=True), gamma * E[truth])
 
+    def behind(b, k, x):  # what the stream receives of a layer's output
+        if not is_post_norm:
+            return x * scale(b, k)
+        g, shift = (state[f"blocks.{b}.norm{k}.{part}"] for part in ("weight", "bias"))
+        return (x - x.mean(2, keepdims=True)) / np.sqrt(x.var(2, keepdims=True) + model.blocks[b].norm1.eps) * g + shift
+
     parts = [direct(seen["embed"])]
     given = []
     for b in range(blocks):
-        parts += [direct(seen[f"attn{b}"] * scale(b, 1)), direct(seen[f"mlp{b}"] * scale(b, 2))]
+        parts += [direct(behind(b, 1, seen[f"attn{b}"])), direct(behind(b, 2, seen[f"mlp{b}"]))]
         v = (state[f"blocks.{b}.mlp.fc2.weight"] * np.reshape(scale(b, 2), (-1, 1))).T
+        of_token = weight
+        if is_post_norm:
+            v = (v - v.mean(1, keepdims=True)) * state[f"blocks.{b}.norm2.weight"]
+            of_token = weight / np.sqrt(seen[f"mlp{b}"][:, prefix:].var(2) + model.blocks[b].norm2.eps)
         fold = (v - v.mean(1, keepdims=True)) * gamma @ E.T  # [neurons, classes]
-        given.append(np.einsum("nt,ntj->nj", weight, seen[f"post{b}"][:, prefix:]) * fold[:, truth].T)
+        given.append(np.einsum("nt,ntj->nj", of_token, seen[f"post{b}"][:, prefix:]) * fold[:, truth].T)
     whole = np.sum(parts, 0) + (E @ state[f"{norm}.bias"] + state["head.bias"])[truth]
     assert np.abs(whole - seen["logits"][np.arange(len(truth)), truth]).max() < 1e-9, name
     by_class = lambda x: np.stack([x[truth == c].mean(0) for c in LABELS])
@@ -438,6 +450,7 @@ def main():
     key_values(tops_of, raw, truth, place == 0, out)
     pooled("gap_medium", paths, truth, out)
     pooled("vit_base_mae_ft", paths, truth, out)
+    pooled("rpn_base", paths, truth, out)
 
     # stray tokens
     norms = np.stack([np.linalg.norm(seen[f"resid{b}"], axis=2) for b in range(blocks)], 1)  # [n, blocks, tokens]

@@ -26,6 +26,7 @@ static const struct {
     [KH_SITE_FINAL_SCALE] = {"ln_final.hook_scale", false, true},
     [KH_SITE_EMBED] = {"blocks.0.hook_resid_pre", false, false},
     [KH_SITE_FINAL_SCALES] = {"ln_final.hook_scale", false, false},
+    [KH_SITE_LN2_SCALE] = {"ln2.hook_scale", true, false},
 };
 
 /* The coefficients are always tapped: the reductions need them. */

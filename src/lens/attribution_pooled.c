@@ -12,8 +12,10 @@ size_t kh_pooled_heads(const kh_model_info *info) {
 }
 
 unsigned kh_pooled_sites(const kh_model_info *info) {
-    const unsigned parts = 1u << KH_SITE_ATTN_OUT | 1u << KH_SITE_MLP_OUT | 1u << KH_SITE_EMBED;
-    return info->pool == KH_POOL_RAW_AVG ? parts : parts | 1u << KH_SITE_FINAL_SCALES;
+    unsigned sites = 1u << KH_SITE_ATTN_OUT | 1u << KH_SITE_MLP_OUT | 1u << KH_SITE_EMBED;
+    if (info->pool != KH_POOL_RAW_AVG) sites |= 1u << KH_SITE_FINAL_SCALES;
+    if (info->is_post_norm) sites |= 1u << KH_SITE_LN2_SCALE;
+    return sites;
 }
 
 static size_t widest(const kh_model_info *info) {
@@ -51,10 +53,10 @@ kh_status kh_pooled_begin(kh_pooled *p, const kh_lens_batch *batch, kh_error *er
     return KH_OK;
 }
 
-KH_CLONES static void sum_rows(const double *weight, size_t tokens, const float *rows, size_t width,
-                               double *sum) {
+KH_CLONES static void sum_rows(const double *weight, const float *scale, size_t tokens,
+                               const float *rows, size_t width, double *sum) {
     for (size_t t = 0; t < tokens; t++) {
-        const double w = weight[t];
+        const double w = scale ? weight[t] / (double)scale[t] : weight[t];
         const float *row = rows + t * width;
         if (!(fabs(w) > 0)) continue; /* a token the logits do not see */
         for (size_t i = 0; i < width; i++)
@@ -63,17 +65,18 @@ KH_CLONES static void sum_rows(const double *weight, size_t tokens, const float 
 }
 
 const double *kh_pooled_sum(kh_pooled *p, size_t image, size_t head, size_t block,
-                            const float *rows, size_t width) {
+                            const float *rows, size_t width, const float *scale) {
     const size_t tokens = p->info->tokens;
     double *sum = p->sum + block * widest(p->info);
     memset(sum, 0, width * sizeof *sum);
-    sum_rows(p->weight + (image * p->heads + head) * tokens, tokens, rows, width, sum);
+    sum_rows(p->weight + (image * p->heads + head) * tokens, scale, tokens, rows, width, sum);
     return sum;
 }
 
 double kh_pooled_mean_weight(const kh_pooled *p, size_t image) {
     const kh_pool_kind pool = p->info->pool;
-    if (pool != KH_POOL_AVG_FC && pool != KH_POOL_RAW_AVG) return (double)NAN;
+    if (p->info->is_post_norm || (pool != KH_POOL_AVG_FC && pool != KH_POOL_RAW_AVG))
+        return (double)NAN;
     const size_t tokens = p->info->tokens;
     const double patches = (double)(tokens - p->info->prefix_tokens);
     return patches * p->weight[(image * p->heads + 1) * tokens - 1];

@@ -22,6 +22,7 @@ typedef enum kh_lens_site {
     KH_SITE_EMBED,        /* [images, tokens, dim] the first block's input; block 0 only */
     KH_SITE_FINAL_SCALES, /* [images, tokens], or [images] when the patches' mean is normed; block 0
                              only */
+    KH_SITE_LN2_SCALE,    /* [images, tokens] denominator of the block's second norm */
     KH_LENS_SITES
 } kh_lens_site;
 

@@ -47,7 +47,6 @@ static const char *refuses(const kh_lens_setup *setup) {
         return "the model has no classifier that acts on tokens";
     if (info->pool == KH_POOL_MAP || info->head_is_indirect)
         return "the logits are read through an attention pool, which is not linear in the tokens";
-    if (info->is_post_norm) return "norms behind attention and MLP keep components from adding up";
     return NULL;
 }
 
@@ -177,9 +176,9 @@ static void see_components(state *s, const kh_lens_batch *batch, size_t i, size_
     for (size_t k = block ? 1 : 0; k < 3; k++) {
         double sum = 0;
         for (size_t h = 0; h < s->heads; h++)
-            sum +=
-                pooled_direct_of(s, h, batch->truth[i],
-                                 kh_pooled_sum(&s->pooled, i, h, block, rows[k] + at, info->dim));
+            sum += pooled_direct_of(
+                s, h, batch->truth[i],
+                kh_pooled_sum(&s->pooled, i, h, block, rows[k] + at, info->dim, NULL));
         given[2 * block + k] = sum;
     }
 }
@@ -199,9 +198,12 @@ static bool see_pooled(void *at, const kh_lens_batch *batch, size_t i, size_t bl
         return ok;
     }
     const float *rows = batch->site[KH_SITE_POST][block] + i * info->tokens * neurons;
+    const float *scale = batch->site[KH_SITE_LN2_SCALE][block];
+    if (!info->is_post_norm) scale = NULL; /* another lens may want it */
+    if (scale) scale += i * info->tokens;
     for (size_t h = 0; h < s->heads; h++) {
         int64_t *weights = s->weights + (h * s->classes + c) * units + block * neurons;
-        const double *sum = kh_pooled_sum(&s->pooled, i, h, block, rows, neurons);
+        const double *sum = kh_pooled_sum(&s->pooled, i, h, block, rows, neurons, scale);
         for (size_t j = 0; j < neurons; j++)
             ok &= kh_fix_add(&weights[j], sum[j]);
     }
