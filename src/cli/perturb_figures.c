@@ -10,10 +10,10 @@
 
 enum { SHEET_ROWS = 6 };
 
-/* In a sentence behind its article's length: "the gradient map" or "gradient map". */
 static const char *method_name(const char *method, bool has_article) {
-    if (strcmp(method, "gradient") == 0) return "the gradient map" + (has_article ? 0 : 4);
-    if (strcmp(method, "neuron") == 0) return "the best aligned neuron" + (has_article ? 0 : 4);
+    if (strcmp(method, "gradient") == 0) return has_article ? "the gradient map" : "gradient map";
+    if (strcmp(method, "neuron") == 0)
+        return has_article ? "the best aligned neuron" : "best aligned neuron";
     return method;
 }
 
@@ -274,7 +274,7 @@ static kh_status fill_row(const kh_perturb_files *f, sheet *s, size_t k,
 static kh_status draw_sheet(const kh_perturb_files *f, const sheet *s, const char *footnote,
                             kh_error *err) {
     uint8_t table[256][3];
-    const char *titles[1 + KH_PERTURB_MAPS] = {"photograph, its true class"};
+    const char *titles[1 + KH_PERTURB_MAPS] = {"photograph"};
     kh_figure_scale scales[KH_PERTURB_MAPS];
     for (size_t i = 0; i < 256; i++)
         memcpy(table[i], kh_lens_jet((uint8_t)i), 3);
@@ -298,9 +298,9 @@ static kh_status draw_sheet(const kh_perturb_files *f, const sheet *s, const cha
                                  .scale_count = s->map_count};
     const kh_figure_options options = {
         .title = "Which patches speak for the true class",
-        .subtitle = "One image of each of the first classes. Colours are shares of the largest "
-                    "value of that map, which stands below it. Attention to patches where the "
-                    "gradient map is below 0 speaks against the class.",
+        .subtitle = "One image of each of the first classes, above its true class. Colours are "
+                    "shares of the largest value of that map, which stands below it. Attention to "
+                    "patches where the gradient map is below 0 speaks against the class.",
         .footnote = footnote};
     kh_figure *figure = NULL;
     kh_status status = kh_figure_create(&options, &figure, err);

@@ -2,6 +2,7 @@
  */
 #include "support/kh_test.h"
 
+#include "base/alloc.h"
 #include "keyhole.h"
 #include "lens/token_labels.h"
 
@@ -137,6 +138,16 @@ static void relevance_is_that_of_autograd(void **state) {
                     "kh_model_prepare_gradient");
     assert_null(relevance);
     kh_assert_ok(kh_model_prepare_gradient(model, 1, &err));
+    for (size_t n = 1;; n++) { /* every allocation fails once */
+        kh_alloc_fail_after(n);
+        const kh_status status = kh_relevance_create(ctx, model, 2, &relevance, &err);
+        kh_alloc_fail_after(0);
+        if (!status) break;
+        assert_int_equal(status, KH_E_MEMORY);
+        assert_null(relevance);
+        assert_true(n < 1000);
+    }
+    kh_relevance_free(relevance);
     assert_relevance(model, images, IMAGES, truth, "relevance");
     /* LayerScale, norms of q and k */
     static const char *const others[] = {"deit3_base", "vit_base_qk_norm"};
