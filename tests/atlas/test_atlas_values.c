@@ -219,6 +219,77 @@ static void patches_are_weighted_as_their_mean_is_read(void **state) {
     }
 }
 
+enum { IMAGE = 3 * 32 * 32 };
+
+static void read_pictures(const kh_model_info *info, float *images) {
+    kh_error err = {0};
+    kh_source *source;
+    kh_loader *loader;
+    char path[512];
+    bool more = true;
+    (void)snprintf(path, sizeof path, "%s/atlas/pictures", KH_TEST_DATA);
+    char *operands[] = {path};
+    kh_assert_ok(kh_source_open(operands, 1, NULL, &source, &err));
+    const kh_loader_options options = {.how = &info->preprocess, .end = LABELS * EACH};
+    kh_assert_ok(kh_loader_create(source, &options, &loader, &err));
+    for (size_t i = 0; i < LABELS * EACH; i++) {
+        kh_loaded one;
+        kh_assert_ok(kh_loader_next(loader, &one, &more, &err));
+        assert_true(more && one.floats);
+        memcpy(images + i * IMAGE, one.floats, IMAGE * sizeof *images);
+    }
+    kh_loader_free(loader);
+    kh_source_free(source);
+}
+
+/* Looks at single pictures sum tokens for one neuron at a time, in another way. */
+static void neurons_add_what_looks_say(void **state) {
+    (void)state;
+    static const char *const models[] = {"deit_base_distilled", "hf_dinov2", "hf_clip_classes",
+                                         "rpn_base"};
+    static float got[CLASSES * BLOCKS * NEURONS], images[LABELS * EACH * IMAGE];
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        kh_error err = {0};
+        kh_ctx *ctx;
+        kh_model *model;
+        kh_ranking ranking;
+        char path[4200];
+        kh_assert_ok(run((how){.model = models[m], .lenses = "attribution"}, NULL, &err));
+        (void)snprintf(path, sizeof path, "%s/arrays/attribution_mean.npy", folder);
+        kh_assert_ok(kh_store_npy_floats(path, 0, CLASSES * BLOCKS * NEURONS, got, &err));
+        (void)snprintf(path, sizeof path, "%s/golden/%s", KH_TEST_DATA, models[m]);
+        kh_assert_ok(kh_ctx_create(NULL, &ctx, &err));
+        kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
+        read_pictures(kh_model_get_info(model), images);
+        kh_rank_options rank = kh_rank_options_default();
+        rank.k = NEURONS;
+        kh_assert_ok(kh_lens_rank(ctx, model, &rank, &ranking, &err));
+        for (size_t i = 0; i < LABELS * BLOCKS; i++) {
+            const size_t c = (size_t)labels[i / BLOCKS], block = i % BLOCKS;
+            const size_t classes[EACH] = {c, c, c, c, c, c};
+            double mean[NEURONS] = {0};
+            kh_look look;
+            kh_look_options options = kh_look_options_default();
+            options.ranking = &ranking;
+            options.k = NEURONS;
+            options.by_block = true;
+            options.block = block;
+            options.want_contributions = true;
+            kh_assert_ok(kh_lens_look(ctx, model, &options, images + i / BLOCKS * EACH * IMAGE,
+                                      EACH, classes, &look, &err));
+            for (size_t k = 0; k < EACH * NEURONS; k++)
+                mean[look.neurons[k].index] += look.contribution[k] / EACH;
+            for (size_t n = 0; n < NEURONS; n++)
+                assert_near((double)got[(c * BLOCKS + block) * NEURONS + n], mean[n], 1e-5,
+                            models[m], n);
+            kh_look_clear(&look);
+        }
+        kh_ranking_clear(&ranking);
+        kh_model_close(model);
+        kh_ctx_free(ctx);
+    }
+}
+
 /* Of every way to pool there is: patches normed behind their mean or before it, with registers or a
  * class token they leave out; two heads; no norm; norms behind attention and MLP. */
 static void parts_sum_to_the_logit(void **state) {
@@ -268,6 +339,7 @@ int main(void) {
         cmocka_unit_test(tokens_speak_for_their_class),
         cmocka_unit_test(all_classes_together),
         cmocka_unit_test(patches_are_weighted_as_their_mean_is_read),
+        cmocka_unit_test(neurons_add_what_looks_say),
         cmocka_unit_test(parts_sum_to_the_logit),
         cmocka_unit_test(a_logit_without_parts_is_refused),
         cmocka_unit_test(neither_depends_on_how_it_was_run),
