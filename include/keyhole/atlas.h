@@ -105,12 +105,17 @@ KH_API kh_status kh_atlas_rotated(const char *run, const kh_model_info *info, fl
                                   kh_error *err);
 
 /* What it will take. */
+enum { KH_ATLAS_LENSES = 32 };
 typedef struct kh_atlas_estimate {
     size_t images;
-    double gflop;          /* of all passes that are missing */
-    uint64_t memory_bytes; /* lenses and the pass, without the model's weights */
-    uint64_t state_bytes;  /* of one shard on disk */
-    uint64_t disk_bytes;   /* tables and arrays at the end */
+    double gflop;                        /* of all passes that are missing */
+    uint64_t memory_bytes;               /* lenses and the pass, without the model's weights */
+    uint64_t state_bytes;                /* of one shard on disk */
+    uint64_t disk_bytes;                 /* tables and arrays at the end */
+    size_t classes_seen;                 /* that are the truth of an image */
+    size_t classes_compared;             /* of those the lens "distance" compares */
+    const char *lenses[KH_ATLAS_LENSES]; /* that will run; static names */
+    size_t lens_count;
 } kh_atlas_estimate;
 KH_API kh_status kh_atlas_plan(kh_ctx *ctx, const kh_model *model, const kh_source *source,
                                const kh_atlas_options *options, kh_atlas_estimate *out,

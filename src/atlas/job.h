@@ -7,7 +7,7 @@
 #include "keyhole/atlas.h"
 #include "lens/lens.h"
 
-enum { KH_ATLAS_MAX_LENSES = 32, KH_ATLAS_PATH = 4096 };
+enum { KH_ATLAS_MAX_LENSES = KH_ATLAS_LENSES, KH_ATLAS_PATH = 4096 };
 
 typedef struct kh_atlas_job {
     kh_ctx *ctx;

@@ -14,9 +14,13 @@ kh_status kh_atlas_check_from(const kh_atlas_options *options, kh_error *err);
 kh_status kh_atlas_check_truth(const char *folder, const kh_source *source, kh_session *session,
                                kh_error *err);
 
-/* atlas_say.c: --dry-run. */
+/* Lenses of the second pass, when --lenses asked these of the first. */
+const char *kh_atlas_second_lenses(const char *lenses, const kh_model_info *info);
+
+/* --dry-run. truth: of --truth, or NULL; draws: figures at the end. */
 kh_status kh_atlas_say_estimate(kh_session *session, const kh_source *source,
-                                const kh_atlas_options *options, bool json, kh_error *err);
+                                const kh_atlas_options *options, const char *truth, bool draws,
+                                bool json, kh_error *err);
 /* After a pass into options->out. `run`: the directory whose digest is said, and only when this is
  * the last pass; the second one has a directory of its own in it. */
 kh_status kh_atlas_say_summary(const kh_atlas_summary *summary, const kh_atlas_options *options,

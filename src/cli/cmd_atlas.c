@@ -237,12 +237,6 @@ static kh_status report(const work *w, const kh_atlas_summary *summary, const kh
     return kh_team_agree(w->team, status, err);
 }
 
-/* Were tokens read early in the first pass, and can they be? */
-static bool reads_tokens(const char *lenses, const kh_model_info *info) {
-    if (!info->classes || info->head_is_indirect || info->head_is_projection) return false;
-    return lenses && (strcmp(lenses, "all") == 0 || strstr(lenses, "identify"));
-}
-
 /* The second pass: its own run directory within the first, which must be complete. */
 static kh_status dissect(work *w, kh_error *err) {
     const kh_model_info *info = kh_model_get_info(w->session.model);
@@ -260,9 +254,7 @@ static kh_status dissect(work *w, kh_error *err) {
     if (!status) status = kh_label_set_open(w->s->truth, NULL, &set, err);
     status = kh_team_agree(w->team, status, err);
     o.out = out;
-    o.lenses = reads_tokens(w->s->lenses, info) ? "dissect,masks,context"
-               : info->classes                  ? "dissect,masks"
-                                                : "dissect";
+    o.lenses = kh_atlas_second_lenses(w->s->lenses, info);
     o.other_run_count = 0;
     o.label_set = set;
     o.thresholds = thresholds;
@@ -318,7 +310,8 @@ static kh_status do_work(work *w, kh_error *err) {
     kh_atlas_summary summary = {0};
     if (s->dry_run && w->team->rank > 0) return KH_OK;
     const kh_status status =
-        s->dry_run ? kh_atlas_say_estimate(&w->session, w->source, o, s->common.json, err)
+        s->dry_run ? kh_atlas_say_estimate(&w->session, w->source, o, s->truth, !s->no_figures,
+                                           s->common.json, err)
                    : kh_atlas(w->session.ctx, w->session.model, w->source, o, &summary, err);
     if (status || s->dry_run) return status;
     KH_TRY(report(w, &summary, o, !s->truth, err));

@@ -2,7 +2,7 @@
 #ifndef KH_LENS_DISTANCE_H
 #define KH_LENS_DISTANCE_H
 
-#include <stddef.h>
+#include "lens/lens.h"
 
 /* |a - b| */
 double kh_l2_distance(const double *a, const double *b, size_t count);
@@ -13,5 +13,8 @@ double kh_rms_between(const double *mean_a, double square_a, const double *mean_
 /* Of two different images of one class, from the sum of squared norms over its n images. NaN for
  * fewer than two. */
 double kh_rms_within(const double *mean, double square_sum, size_t n, size_t count);
+
+/* How many of the classes that the lens compares have images. */
+size_t kh_distance_compared(const kh_lens_setup *setup);
 
 #endif

@@ -107,6 +107,8 @@ static int compare_entries(const void *left, const void *right) {
     return kh_top_before(*b, *a) - kh_top_before(*a, *b);
 }
 
+enum { AT_LEVEL = 4, RANDOM = 4 };
+
 /* From the sample: images whose maximum lies at given quantiles of the sample's maxima. */
 static void write_levels(const kh_exemplar_lists *l, size_t unit, kh_top_entry *scratch,
                          const kh_lens_out *out) {
@@ -114,7 +116,6 @@ static void write_levels(const kh_exemplar_lists *l, size_t unit, kh_top_entry *
         const char *name;
         double q;
     } levels[] = {{"q95", 0.95}, {"q75", 0.75}, {"q50", 0.5}};
-    enum { AT_LEVEL = 4, RANDOM = 4 };
     size_t count = 0;
     for (size_t i = 0; i < l->sampled; i++) {
         const float max = l->sample_max[i * l->units + unit];
@@ -155,5 +156,8 @@ kh_status kh_exemplar_lists_write(const kh_exemplar_lists *l, kh_top_entry *best
 
 void kh_exemplar_lists_size(const kh_lens_setup *setup, size_t units, kh_lens_size *out) {
     const uint64_t kept = setup->exemplars < setup->images ? setup->exemplars : setup->images;
-    kh_lens_size_add(out, units * (kept + 16), 6, 1, 4);
+    const uint64_t sampled = setup->sample < setup->images ? setup->sample : setup->images;
+    const uint64_t at_levels = sampled < 2 * AT_LEVEL ? 0 : 3 * AT_LEVEL;
+    const uint64_t at_random = sampled < RANDOM ? sampled : RANDOM;
+    kh_lens_size_add(out, units * (kept + at_levels + at_random), 6, 1, 4);
 }

@@ -256,6 +256,14 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     return kh_dissect_write(&view, out, err);
 }
 
+static void size(const kh_lens_setup *setup, kh_lens_size *out) {
+    const uint64_t categories = kh_label_set_categories(setup->label_set);
+    kh_lens_size_add(out, setup->units * categories, 6, 1, 14);
+    kh_lens_size_add(out, setup->units, 4, 2, 12);
+    kh_lens_size_add(out, setup->units, 2, 3, 10);
+    kh_lens_size_add(out, kh_label_set_labels(setup->label_set), 2, 0, 16);
+}
+
 const kh_lens_kind kh_kind_dissect = {
     .name = "dissect",
     .version = 1,
@@ -266,4 +274,5 @@ const kh_lens_kind kh_kind_dissect = {
     .pieces = pieces,
     .consume = consume,
     .finish = finish,
+    .size = size,
 };

@@ -37,15 +37,28 @@ static const char *refuses(const kh_lens_setup *setup) {
 }
 
 /* All of them, or of many: the report's fish, boat and dogs, else the first. */
-static void choose(state *s) {
+static size_t choose(const kh_lens_setup *setup, size_t classes[MOST_CLASSES]) {
     static const size_t report[] = {0, 554, 207, 162, 250};
-    const size_t classes = s->setup->info->classes;
-    const bool is_imagenet = classes == 1000;
-    s->count = is_imagenet              ? sizeof report / sizeof *report
-               : classes < MOST_CLASSES ? classes
-                                        : MOST_CLASSES;
-    for (size_t i = 0; i < s->count; i++)
-        s->classes[i] = is_imagenet ? report[i] : i;
+    const size_t all = setup->info->classes;
+    const bool is_imagenet = all == 1000;
+    const size_t count = is_imagenet          ? sizeof report / sizeof *report
+                         : all < MOST_CLASSES ? all
+                                              : MOST_CLASSES;
+    for (size_t i = 0; i < count; i++)
+        classes[i] = is_imagenet ? report[i] : i;
+    return count;
+}
+
+size_t kh_distance_compared(const kh_lens_setup *setup) {
+    size_t classes[MOST_CLASSES], found = 0;
+    const size_t count = choose(setup, classes);
+    for (size_t c = 0; c < count; c++)
+        for (size_t i = 0; i < setup->images; i++)
+            if (kh_source_get(setup->source, i).truth == classes[c]) {
+                found++;
+                break;
+            }
+    return found;
 }
 
 static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
@@ -54,7 +67,7 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     if (s) {
         s->setup = setup;
         s->classes = kh_calloc(MOST_CLASSES, sizeof *s->classes);
-        if (s->classes) choose(s);
+        if (s->classes) s->count = choose(setup, s->classes);
         const size_t cells = s->count * setup->info->blocks;
         s->n = kh_calloc(s->count, sizeof *s->n);
         s->maps = kh_calloc(cells * K * setup->patches, sizeof *s->maps);
@@ -232,8 +245,7 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 }
 
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
-    const size_t classes = setup->info->classes;
-    const uint64_t count = classes == 1000 ? 5 : classes < MOST_CLASSES ? classes : MOST_CLASSES;
+    const uint64_t count = kh_distance_compared(setup);
     kh_lens_size_add(out, 6 * setup->info->blocks * count * count, 5, 1, 2);
 }
 

@@ -3,7 +3,9 @@ command -v python3 >/dev/null || { echo "no python3 to read JSON with" >&2; exit
 keyhole diorama --out world -n 5 --size 32 -q >/dev/null 2>&1 || exit 1
 model=$DATA/../../demo/model
 [ -e "$model/model.safetensors" ] || { echo "no demo model here" >&2; exit 77; }
-keyhole atlas "$model" world/images/scenes --truth world --lenses accuracy,units,class_mean,exemplars,selectivity,audit,key_value --out run -q --no-figures >/dev/null 2>&1 || exit 1
+lenses=accuracy,units,class_mean,exemplars,selectivity,audit,key_value
+keyhole atlas "$model" world/images/scenes --truth world --lenses $lenses --out run -q --dry-run --json >estimate || exit 1
+keyhole atlas "$model" world/images/scenes --truth world --lenses $lenses --out run -q --no-figures >/dev/null 2>&1 || exit 1
 ls run | grep figures
 keyhole status run --digest >before
 keyhole figures run -q
@@ -14,6 +16,13 @@ pages = json.load(open("again/figures.json"))["figures"]
 print(*[p["name"] for p in pages])
 print(all(p["title"] and p["caption"] and p["limits"] for p in pages))
 print(sorted(p["name"] + e for p in pages for e in (".png", ".svg")) + ["figures.json"] == sorted(os.listdir("again"), key=lambda n: (n == "figures.json", n)))'
+# --dry-run has said how much that would be: tables, arrays, the dissection and figures
+python3 -c 'import json, os
+said = json.load(open("estimate"))
+size = lambda top: sum(os.path.getsize(os.path.join(at, f)) for at, _, files in os.walk(top) for f in files)
+for key, top in ("disk_bytes", "run"), ("figure_bytes", "run/figures"):
+    print(key, abs(said[key] / size(top) - 1) <= 0.2 or (said[key], size(top)))
+print(said["figures"])'
 keyhole atlas "$model" world/images/scenes --lenses accuracy,units --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
 mkdir empty; keyhole figures empty; echo $?
 keyhole figures run -q --classes fish,0 --out some >/dev/null; ls some | grep fig4_; keyhole figures run -q --classes unicorn --out none; echo $?
