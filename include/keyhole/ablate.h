@@ -309,9 +309,9 @@ typedef struct kh_ablate_estimate {
     size_t block, neurons;                          /* SIZE_MAX: all blocks; M */
     size_t variants_of[KH_ABLATE_DESIGNS];          /* of one image, by design; of shared at most */
     uint64_t variants;                              /* of all */
-    double share;                                   /* of a whole pass that one takes */
+    double share;                                   /* of the time of a whole pass that one takes */
     double passes;                                  /* the whole study, in passes over one image */
-    double seconds;                                 /* without reading images */
+    double seconds;                                 /* with the tables, without reading images */
     uint64_t memory_bytes, state_bytes, disk_bytes; /* beside the weights; at most; results */
 } kh_ablate_estimate;
 KH_API kh_status kh_ablate_plan(kh_ctx *ctx, const kh_model *model,

@@ -2,24 +2,40 @@
 #ifndef KH_CLI_ABLATE_H
 #define KH_CLI_ABLATE_H
 
+#include "cli/images.h"
 #include "cli/session.h"
-
-typedef struct kh_ablate_broken {
-    const char *name; /* borrowed from the source */
-    char *reason;
-} kh_ablate_broken;
 
 typedef struct kh_ablate_run {
     kh_session *session;
     kh_source *source;
     kh_decode_options decode;
-    size_t *truth; /* [images] */
-    kh_ablate_broken *broken;
+    kh_label_set *label_set; /* or NULL */
+    size_t *truth;           /* [images] */
+    bool says_broken;        /* on standard error */
+    kh_broken_image *broken;
     size_t broken_count;
     kh_ablation result;
     uint8_t *is_relative; /* [classes], or NULL */
     char command[512];
 } kh_ablate_run;
+
+/* Everything but session and source. */
+void kh_ablate_run_clear(kh_ablate_run *run);
+
+/* A kh_ablate_image_fn, with the run: image `index` of its source. One that cannot be read is kept
+ * in `broken` with the reason. */
+kh_status kh_ablate_read_image(void *run, size_t index, float *image, bool *is_broken,
+                               kh_error *err);
+/* Source and true classes; KH_E_ARG when no image has one. */
+kh_status kh_ablate_open_images(kh_ablate_run *run, const char *label_file, size_t count,
+                                char **operands, kh_error *err);
+/* Close relatives among the model's classes: the demo world's dogs, ImageNet's dogs. */
+kh_status kh_ablate_find_relatives(kh_ablate_run *run, kh_error *err);
+
+void kh_ablate_print(const kh_ablate_run *run, const char *out);
+kh_status kh_ablate_print_json(const kh_ablate_run *run, const char *out, kh_error *err);
+kh_status kh_ablate_print_estimate(const kh_ablate_estimate *estimate,
+                                   const kh_ablate_options *options, bool json, kh_error *err);
 
 /* Tables, run.sqlite; figures are listed in the manifest, which comes last. */
 kh_status kh_ablate_write_files(const kh_ablate_run *run, const char *folder, kh_error *err);
@@ -28,7 +44,8 @@ kh_status kh_ablate_write_figures(const kh_ablate_run *run, const char *folder, 
 /* The row of summary.csv, or NULL. */
 const kh_ablate_quantity *kh_ablate_quantity_of(const kh_ablation *result, const char *key,
                                                 bool is_correct);
-/* "block 10" or "all blocks" */
+/* "block 10" or "all blocks" (SIZE_MAX) */
+void kh_ablate_scope_name(size_t block, char *out, size_t out_bytes);
 void kh_ablate_scope(const kh_ablation *result, char *out, size_t out_bytes);
 
 /* "−0.24": a proper minus that no line breaks at, and no minus before zero. Returns out. */

@@ -248,6 +248,7 @@ static void describe(kh_manifest *m, const kh_ablate_run *run) {
     kh_store_manifest_size(m, "images.used", a->images);
     kh_store_manifest_size(m, "images.broken", a->broken);
     kh_store_manifest_size(m, "images.without_class", a->unlabelled);
+    kh_store_manifest_size(m, "images.without_patches", a->unmasked);
     char sha256[65];
     if (!kh_source_sha256(run->source, sha256, NULL))
         kh_store_manifest_text(m, "images.sha256", sha256);
@@ -255,6 +256,10 @@ static void describe(kh_manifest *m, const kh_ablate_run *run) {
     kh_store_manifest_texts(m, "settings.ops", ops, o->op_count);
     kh_store_manifest_f64(m, "settings.alpha", o->alpha);
     kh_store_manifest_text(m, "settings.tokens", kh_ablate_tokens_name(o->tokens));
+    if (run->label_set && !kh_label_set_sha256(run->label_set, sha256, NULL)) {
+        kh_store_manifest_text(m, "settings.label_maps", sha256);
+        kh_store_manifest_text(m, "settings.patches", o->by_majority ? "majority" : "nearest");
+    }
     kh_store_manifest_i64(m, "settings.block", o->is_global ? -1 : (int64_t)o->block);
     kh_store_manifest_size(m, "settings.neurons_in_scope", a->neurons);
     list_sizes(m, "settings.k", o->k, o->k_count);
@@ -273,7 +278,7 @@ static void describe(kh_manifest *m, const kh_ablate_run *run) {
     kh_store_manifest_size(m, "variants", a->variants);
     for (size_t i = 0; i < run->broken_count; i++) {
         static const char *const keys[] = {"image", "reason"};
-        const char *const texts[] = {run->broken[i].name, run->broken[i].reason};
+        const char *const texts[] = {run->broken[i].path, run->broken[i].reason};
         kh_store_manifest_row(m, "failed", keys, texts, 2);
     }
 }

@@ -1,15 +1,14 @@
 /* keyhole ablate: what a model's answers lose without some of its key neurons. */
 #define _POSIX_C_SOURCE 200809L
 #include "cli/ablate.h"
+#include "cli/atlas.h"
 #include "cli/commands.h"
-#include "cli/images.h"
-#include "cli/inputs.h"
 #include "cli/outdir.h"
 
-#include "base/alloc.h"
+#include "base/file.h"
+#include "base/folder.h"
 #include "base/text.h"
 
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,10 +16,12 @@
 typedef struct settings {
     kh_common common;
     kh_model_settings model;
-    const char *out, *label_file, *rank, *ops, *tokens, *block, *k, *sweep_k, *designs;
+    const char *out, *label_file, *truth, *patches, *rank, *ops, *tokens, *block, *k, *sweep_k;
+    const char *designs;
     double alpha;
     size_t sets, swap_k, steer_k, pairs, keys, random_keys, per_class, seed, resamples, batch;
-    bool is_global, overwrite;
+    size_t checkpoint;
+    bool is_global, overwrite, resume, dry_run;
 } settings;
 
 static void defaults(void *at) {
@@ -30,6 +31,8 @@ static void defaults(void *at) {
     s->rank = "ln";
     s->ops = "mean,zero";
     s->tokens = "all";
+    s->patches = "nearest";
+    s->checkpoint = (size_t)o.checkpoint_seconds;
     s->sets = o.sets;
     s->swap_k = o.swap_k;
     s->steer_k = o.steer_k;
@@ -44,7 +47,14 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "out", 'o', offsetof(settings, out), "DIR",
      "Folder for tables and pictures. Default: keyhole-ablate."},
     {KH_OPT_FLAG, "overwrite", 0, offsetof(settings, overwrite), NULL,
-     "Replace results that are already in DIR."},
+     "Begin again: replace results that are already in DIR, and what an unfinished study left."},
+    {KH_OPT_FLAG, "resume", 0, offsetof(settings, resume), NULL,
+     "Insist that DIR holds an unfinished study to go on with, and say what is left of it. (Without"
+     " it one that is there is finished as well.)"},
+    {KH_OPT_SIZE, "checkpoint", 0, offsetof(settings, checkpoint), "SECONDS",
+     "State goes to the disk this often; 0: after every image. Default: 600."},
+    {KH_OPT_FLAG, "dry-run", 0, offsetof(settings, dry_run), NULL,
+     "Say what it would take, and end."},
     {KH_OPT_TEXT, "label-file", 0, offsetof(settings, label_file), "FILE",
      "True classes: lines 'name label', or one label a line in the order of the images."},
     {KH_OPT_SIZE, "per-class", 0, offsetof(settings, per_class), "N",
@@ -72,8 +82,14 @@ static const kh_option options[] = {
      " ranked neurons only. Default: mean,zero."},
     {KH_OPT_NUMBER, "alpha", 0, offsetof(settings, alpha), "A",
      "Factor of --op scale. Default: 0."},
-    {KH_OPT_TEXT, "tokens", 0, offsetof(settings, tokens), "all|cls|image",
-     "Tokens at which coefficients change. Default: all."},
+    {KH_OPT_TEXT, "tokens", 0, offsetof(settings, tokens), "all|cls|image|mask|context",
+     "Tokens at which coefficients change: all, the class token, patches, patches that show the"
+     " image's class, or all other patches (both with --truth). Default: all."},
+    {KH_OPT_TEXT, "truth", 0, offsetof(settings, truth), "DIR",
+     "Label maps of the images, in the layout of Broden or ImageNet-S, for --tokens mask and"
+     " context. Images without are left out."},
+    {KH_OPT_TEXT, "patches", 0, offsetof(settings, patches), "nearest|majority",
+     "A patch shows what its first pixel shows, or most of its pixels. Default: nearest."},
     {KH_OPT_SECTION, "Designs", 0, 0, NULL, NULL},
     {KH_OPT_TEXT, "sweep-k", 0, offsetof(settings, sweep_k), "LIST",
      "Neurons each class loses on every image. Default: 1,3,10."},
@@ -188,6 +204,16 @@ static kh_status fill(const settings *s, kh_ablate_options *o, kh_error *err) {
     if (s->block && !kh_parse_size(s->block, &o->block))
         return kh_fail(err, KH_E_ARG, "--block '%s' is no number",
                        kh_shown(s->block, strlen(s->block), shown, sizeof shown));
+    const bool is_masked = o->tokens == KH_ABLATE_MASK || o->tokens == KH_ABLATE_CONTEXT;
+    if (is_masked && !s->truth)
+        return kh_fail(err, KH_E_ARG,
+                       "--tokens %s needs --truth DIR: label maps that say which patches show an "
+                       "image's class",
+                       s->tokens);
+    if (s->truth && !is_masked)
+        return kh_fail(err, KH_E_ARG, "--truth is for --tokens mask and context");
+    if (s->resume && s->overwrite)
+        return kh_fail(err, KH_E_ARG, "--resume and --overwrite exclude each other");
     if (s->batch == 0) return kh_fail(err, KH_E_ARG, "--batch starts at 1");
     if (s->resamples == 0) return kh_fail(err, KH_E_ARG, "--resamples starts at 1");
     if (s->swap_k == 0 || s->steer_k == 0)
@@ -208,148 +234,9 @@ static kh_status fill(const settings *s, kh_ablate_options *o, kh_error *err) {
     o->seed = s->seed;
     o->resamples = s->resamples;
     o->batch = s->batch;
+    o->by_majority = strcmp(s->patches, "majority") == 0;
+    o->checkpoint_seconds = (double)s->checkpoint;
     return KH_OK;
-}
-
-/* ---- images -------------------------------------------------------------------------------- */
-
-static kh_status note_broken(kh_ablate_run *run, size_t index, const char *why, kh_error *err) {
-    const char *name = kh_source_get(run->source, index).name;
-    char shown[KH_SHOWN_BYTES * 2];
-    kh_shown(name, strlen(name), shown, sizeof shown);
-    const bool names_it = strstr(why, shown) != NULL;
-    fprintf(stderr, "keyhole: %s%s%s\n", names_it ? "" : shown, names_it ? "" : ": ", why);
-    kh_ablate_broken *list = kh_realloc(run->broken, run->broken_count + 1, sizeof *list);
-    if (list) run->broken = list;
-    char *reason = list ? kh_strdup(why) : NULL;
-    if (!reason) return kh_fail(err, KH_E_MEMORY, "no memory to remember a broken image");
-    list[run->broken_count++] = (kh_ablate_broken){name, reason};
-    return KH_OK;
-}
-
-static kh_status read_image(void *user, size_t index, float *image, bool *is_broken,
-                            kh_error *err) {
-    kh_ablate_run *run = user;
-    const kh_preprocess *how = &kh_model_get_info(run->session->model)->preprocess;
-    kh_image decoded = {0};
-    kh_error why = {KH_OK, ""};
-    kh_status status = kh_source_read_image(run->source, index, &run->decode, &decoded, &why);
-    if (!status)
-        status = kh_preprocess_image(how, &decoded, image, 3 * how->height * how->width, &why);
-    kh_image_clear(&decoded);
-    if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
-    *is_broken = status != KH_OK;
-    return status ? note_broken(run, index, why.text, err) : KH_OK;
-}
-
-/* Close relatives: the demo world's dogs, ImageNet's dogs. */
-static kh_status find_relatives(kh_ablate_run *run, kh_error *err) {
-    const kh_classes *classes = kh_model_classes(run->session->model);
-    const size_t count = kh_classes_count(classes), world = kh_diorama_class_count();
-    bool found = false;
-    run->is_relative = kh_calloc(count, 1);
-    if (!run->is_relative) return kh_fail(err, KH_E_MEMORY, "no memory for classes");
-    for (size_t c = 0; c < count; c++) {
-        const char *wnid = kh_classes_get(classes, c).wnid;
-        for (size_t w = 0; w < world && wnid; w++)
-            if (strcmp(wnid, kh_diorama_class_wnid(w)) == 0)
-                run->is_relative[c] = kh_diorama_class_is_relative(w);
-        found = found || run->is_relative[c];
-    }
-    const char *first = count == 1000 ? kh_classes_get(classes, 151).wnid : NULL;
-    if (!found && first && strcmp(first, "n02085620") == 0)
-        for (size_t c = 151; c <= 268; c++)
-            run->is_relative[c] = 1;
-    return KH_OK;
-}
-
-static kh_status open_images(kh_ablate_run *run, const settings *s, size_t count, char **operands,
-                             kh_error *err) {
-    const kh_source_options how = {.classes = kh_model_classes(run->session->model),
-                                   .label_file = s->label_file};
-    KH_TRY(kh_inputs_open(operands, count, &how, &run->source, err));
-    const size_t images = kh_source_count(run->source);
-    size_t labelled = 0;
-    run->decode = (kh_decode_options){.warn = kh_session_warn, .warn_user = run->session};
-    run->truth = kh_calloc(images, sizeof *run->truth);
-    if (!run->truth) return kh_fail(err, KH_E_MEMORY, "no memory for %zu images", images);
-    for (size_t i = 0; i < images; i++) {
-        run->truth[i] = kh_source_get(run->source, i).truth;
-        labelled += run->truth[i] != KH_NO_CLASS;
-    }
-    if (labelled == 0)
-        return kh_fail(err, KH_E_ARG,
-                       "none of the %zu images has a true class; put them in folders named after "
-                       "their classes, or give --label-file",
-                       images);
-    return KH_OK;
-}
-
-/* ---- output -------------------------------------------------------------------------------- */
-
-const kh_ablate_quantity *kh_ablate_quantity_of(const kh_ablation *a, const char *key,
-                                                bool is_correct) {
-    for (size_t i = 0; i < a->quantity_count; i++)
-        if (a->quantities[i].is_correct == is_correct && strcmp(a->quantities[i].key, key) == 0)
-            return &a->quantities[i];
-    return NULL;
-}
-
-void kh_ablate_scope(const kh_ablation *a, char *out, size_t out_bytes) {
-    if (a->options.is_global)
-        (void)snprintf(out, out_bytes, "all blocks");
-    else
-        (void)snprintf(out, out_bytes, "block %zu", a->options.block);
-}
-
-static void print_text(const kh_ablate_run *run, const char *out) {
-    const kh_ablation *a = &run->result;
-    const kh_ablate_options *o = &a->options;
-    char scope[32];
-    kh_ablate_scope(a, scope, sizeof scope);
-    printf("%zu images of %zu classes", a->images, a->class_count);
-    if (a->unlabelled) printf(" (%zu without a true class left out)", a->unlabelled);
-    printf("; %s, %zu neurons, ranked by %s, op %s, tokens %s\n%zu variants\n\n", scope, a->neurons,
-           kh_ablate_rank_name(o->rank), kh_ablate_op_name(o->ops[0]),
-           kh_ablate_tokens_name(o->tokens), a->variants);
-    printf("%-36s %-8s %8s %10s  %s\n", "quantity", "images", "n", "mean", "95 % interval");
-    for (size_t i = 0; i < a->quantity_count; i++) {
-        const kh_ablate_quantity *q = &a->quantities[i];
-        if (isnan(q->value.mean) && isnan(q->value.lo)) continue;
-        printf("%-36s %-8s %8zu %10.4g", q->key, q->is_correct ? "correct" : "all", q->value.n,
-               q->value.mean);
-        if (!isnan(q->value.lo)) printf("  [%.4g, %.4g]", q->value.lo, q->value.hi);
-        putchar('\n');
-    }
-    printf("\ntables and pictures in ");
-    kh_print_path(out);
-    putchar('\n');
-}
-
-static kh_status print_json(const kh_ablate_run *run, const char *out, kh_error *err) {
-    const kh_ablation *a = &run->result;
-    const kh_ablate_options *o = &a->options;
-    json_t *quantities = json_array();
-    for (size_t i = 0; i < a->quantity_count; i++) {
-        const kh_ablate_quantity *q = &a->quantities[i];
-        json_array_append_new(
-            quantities, json_pack("{s:s, s:s, s:I, s:o, s:o, s:o}", "quantity", q->key, "subset",
-                                  q->is_correct ? "correct" : "all", "n", (json_int_t)q->value.n,
-                                  "mean", kh_json_number(q->value.mean), "lo",
-                                  kh_json_number(q->value.lo), "hi", kh_json_number(q->value.hi)));
-    }
-    return kh_print_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:o, s:o}",
-                                   "model", kh_model_receipt(run->session->model), "images",
-                                   (json_int_t)a->images, "broken", (json_int_t)a->broken,
-                                   "without_class", (json_int_t)a->unlabelled, "block",
-                                   o->is_global ? (json_int_t)-1 : (json_int_t)o->block, "rank_by",
-                                   kh_ablate_rank_name(o->rank), "op", kh_ablate_op_name(o->ops[0]),
-                                   "tokens", kh_ablate_tokens_name(o->tokens), "neurons",
-                                   (json_int_t)a->neurons, "variants", (json_int_t)a->variants,
-                                   "summary", quantities, "out", kh_json_text(out)),
-                         err)
-               ? KH_OK
-               : KH_E_MEMORY;
 }
 
 /* ---- running ------------------------------------------------------------------------------- */
@@ -365,31 +252,84 @@ static bool progress(void *user, const char *what, uint64_t done, uint64_t total
     return kh_session_progress(user, what, done, total) && !is_interrupted;
 }
 
-static kh_status measure(kh_ablate_run *run, const settings *s, kh_ablate_options *o,
-                         kh_error *err) {
-    const struct sigaction action = {.sa_handler = interrupt};
-    KH_TRY(find_relatives(run, err));
-    o->is_relative = run->is_relative;
-    o->progress = progress;
-    o->progress_user = run->session;
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-    KH_TRY(kh_outdir_check(s->out, "ablate", s->overwrite, err));
-    KH_TRY(kh_ablate(run->session->ctx, run->session->model, o, kh_source_count(run->source),
-                     run->truth, read_image, run, &run->result, err));
-    KH_TRY(kh_outdir_begin(s->out, "ablate", err));
-    KH_TRY(kh_ablate_write_figures(run, s->out, err));
-    return kh_ablate_write_files(run, s->out, err);
+/* DIR/ablate.state, and whether something is there. */
+typedef struct place {
+    char state[4096];
+    bool has_state;
+} place;
+
+static kh_status check_place(const settings *s, place *p, kh_error *err) {
+    kh_ablate_left left;
+    KH_TRY(kh_outdir_path(s->out, p->state, sizeof p->state, err, "ablate.state"));
+    p->has_state = kh_is_directory(p->state);
+    KH_TRY(kh_folder_check(s->out, "ablate", s->overwrite || s->resume, p->has_state, err));
+    KH_TRY(kh_outdir_check_can_make(s->out, err));
+    if (!s->resume) return KH_OK;
+    const kh_status status = kh_ablate_look(p->state, &left, err);
+    if (status) return kh_error_context(err, status, "--resume");
+    if (s->common.json) return KH_OK;
+    printf("resuming: %zu of %zu images were looked at, %zu of %zu used ones are done\n",
+           left.looked, left.images, left.visited, left.used);
+    return KH_OK;
 }
 
-static void clear(kh_ablate_run *run) {
-    kh_ablation_clear(&run->result);
-    for (size_t i = 0; i < run->broken_count; i++)
-        kh_free(run->broken[i].reason);
-    kh_free(run->broken);
-    kh_free(run->truth);
-    kh_free(run->is_relative);
-    kh_source_free(run->source);
+static kh_status measure(kh_ablate_run *run, const settings *s, kh_ablate_options *o,
+                         const place *p, kh_error *err) {
+    /* an image that is being read is no broken one */
+    const struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART};
+    char image_set[65];
+    KH_TRY(kh_source_sha256(run->source, image_set, err));
+    o->state = p->state;
+    o->image_set = image_set;
+    o->progress = progress;
+    o->progress_user = run->session;
+    if (s->overwrite && p->has_state) KH_TRY(kh_ablate_discard(p->state, err));
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    KH_TRY(kh_ablate(run->session->ctx, run->session->model, o, kh_source_count(run->source),
+                     run->truth, kh_ablate_read_image, run, &run->result, err));
+    KH_TRY(kh_outdir_begin(s->out, "ablate", err));
+    KH_TRY(kh_ablate_write_figures(run, s->out, err));
+    KH_TRY(kh_ablate_write_files(run, s->out, err));
+    return kh_ablate_discard(p->state, err);
+}
+
+static kh_status open_all(kh_ablate_run *run, const settings *s, kh_ablate_options *o, size_t count,
+                          char **operands, kh_error *err) {
+    KH_TRY(kh_session_open(run->session, &s->common, err));
+    KH_TRY(kh_session_model(run->session, operands[0], &s->model, err));
+    KH_TRY(kh_require_classes(run->session->model, err));
+    KH_TRY(kh_ablate_open_images(run, s->label_file, count - 1, operands + 1, err));
+    KH_TRY(kh_ablate_find_relatives(run, err));
+    o->is_relative = run->is_relative;
+    if (!s->truth) return KH_OK;
+    KH_TRY(kh_atlas_check_truth(s->truth, run->source, run->session, err));
+    KH_TRY(kh_label_set_open(s->truth, NULL, &run->label_set, err));
+    o->label_set = run->label_set;
+    o->source = run->source;
+    return KH_OK;
+}
+
+static kh_status say_estimate(const kh_ablate_run *run, const settings *s,
+                              const kh_ablate_options *o, kh_error *err) {
+    kh_ablate_estimate e;
+    KH_TRY(kh_ablate_plan(run->session->ctx, run->session->model, o, kh_source_count(run->source),
+                          run->truth, &e, err));
+    return kh_ablate_print_estimate(&e, o, s->common.json, err);
+}
+
+static kh_status do_work(kh_ablate_run *run, const settings *s, kh_ablate_options *o,
+                         kh_error *err) {
+    place p;
+    if (s->dry_run) return say_estimate(run, s, o, err);
+    KH_TRY(check_place(s, &p, err));
+    KH_TRY(measure(run, s, o, &p, err));
+    if (s->common.json)
+        KH_TRY(kh_ablate_print_json(run, s->out, err));
+    else
+        kh_ablate_print(run, s->out);
+    if (run->broken_count == 0) return KH_OK;
+    return kh_images_failed(run->broken_count, kh_source_count(run->source), err);
 }
 
 static int run_ablate(const void *from, size_t count, char **operands, kh_error *err) {
@@ -397,21 +337,13 @@ static int run_ablate(const void *from, size_t count, char **operands, kh_error 
     kh_ablate_options o;
     if (fill(s, &o, err)) return KH_EXIT_MISUSED;
     kh_session session = {0};
-    kh_ablate_run run = {.session = &session};
+    kh_ablate_run run = {.session = &session, .says_broken = true};
     (void)snprintf(run.command, sizeof run.command, "keyhole ablate %s %s", operands[0],
                    operands[1]);
-    kh_status status = kh_session_open(&session, &s->common, err);
-    if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
-    if (!status) status = kh_require_classes(session.model, err);
-    if (!status) status = open_images(&run, s, count - 1, operands + 1, err);
-    if (!status) status = measure(&run, s, &o, err);
-    if (!status && s->common.json)
-        status = print_json(&run, s->out, err);
-    else if (!status)
-        print_text(&run, s->out);
-    if (!status && run.broken_count)
-        status = kh_images_failed(run.broken_count, kh_source_count(run.source), err);
-    clear(&run);
+    kh_status status = open_all(&run, s, &o, count, operands, err);
+    if (!status) status = do_work(&run, s, &o, err);
+    kh_ablate_run_clear(&run);
+    kh_source_free(run.source);
     kh_session_close(&session);
     return status ? KH_EXIT_FAILED : KH_EXIT_DONE;
 }
@@ -428,10 +360,13 @@ const kh_command kh_cmd_ablate = {
         " one class against those of another. steer: the neurons times 0 to 8. causal: single"
         " neurons, their alignment, contribution and effect side by side. shared: do all classes"
         " of a shared neuron drop? IMAGES need true classes: folders of classes, names, lists,"
-        " archives or --label-file.",
+        " archives or --label-file. Ctrl-C leaves a study that the same command finishes; so does"
+        " kill -9, up to --checkpoint seconds.",
     .examples = "  keyhole ablate demo demo:images --out ablation\n"
                 "  keyhole ablate MODEL val/ --per-class 5 --designs own,causal --out ablation\n"
-                "  keyhole ablate MODEL val/ --rank-by contrib --op zero --tokens cls\n",
+                "  keyhole ablate MODEL val/ --rank-by contrib --op zero --tokens cls\n"
+                "  keyhole ablate MODEL world/images/scenes --truth world --tokens mask\n"
+                "  keyhole ablate MODEL val/ --dry-run\n",
     .options = options,
     .settings_bytes = sizeof(settings),
     .defaults = defaults,

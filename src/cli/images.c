@@ -36,9 +36,7 @@ void kh_image_batch_clear(kh_image_batch *batch) {
     kh_free(batch->floats);
     kh_free(batch->bytes);
     kh_free(batch->paths);
-    for (size_t i = 0; i < batch->failed; i++)
-        kh_free(batch->broken[i].reason);
-    kh_free(batch->broken);
+    kh_broken_images_clear(batch->broken, batch->failed);
     *batch = (kh_image_batch){0};
 }
 
@@ -59,21 +57,27 @@ static kh_status load(kh_image_batch *batch, const kh_source *source, size_t ind
     return status;
 }
 
-/* Says on standard error why an image is skipped, and remembers it. */
-static kh_status note_broken(kh_image_batch *batch, const char *path, const char *why,
-                             kh_error *err) {
+kh_status kh_broken_images_add(kh_broken_image **list, size_t *count, const char *path,
+                               const char *why, bool says, kh_error *err) {
     char shown[KH_SHOWN_BYTES * 2];
     kh_shown(path, strlen(path), shown, sizeof shown);
     const bool names_it = strstr(why, shown) != NULL;
-    fprintf(stderr, "keyhole: %s%s%s\n", names_it ? "" : shown, names_it ? "" : ": ", why);
+    if (says)
+        fprintf(stderr, "keyhole: %s%s%s\n", names_it ? "" : shown, names_it ? "" : ": ", why);
     const size_t length = strlen(shown);
     if (strncmp(why, shown, length) == 0 && strncmp(why + length, ": ", 2) == 0) why += length + 2;
-    kh_broken_image *broken = kh_realloc(batch->broken, batch->failed + 1, sizeof *batch->broken);
-    if (broken) batch->broken = broken;
+    kh_broken_image *broken = kh_realloc(*list, *count + 1, sizeof *broken);
+    if (broken) *list = broken;
     char *reason = broken ? kh_strdup(why) : NULL;
     if (!reason) return kh_fail(err, KH_E_MEMORY, "no memory to remember a broken image");
-    broken[batch->failed++] = (kh_broken_image){path, reason};
+    broken[(*count)++] = (kh_broken_image){path, reason};
     return KH_OK;
+}
+
+void kh_broken_images_clear(kh_broken_image *list, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        kh_free(list[i].reason);
+    kh_free(list);
 }
 
 kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, size_t *next,
@@ -87,7 +91,7 @@ kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, si
         const kh_status status = load(batch, inputs->source, index, batch->count, &why);
         if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
         if (status) {
-            KH_TRY(note_broken(batch, path, why.text, err));
+            KH_TRY(kh_broken_images_add(&batch->broken, &batch->failed, path, why.text, true, err));
             continue;
         }
         batch->paths[batch->count++] = path;

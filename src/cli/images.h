@@ -10,6 +10,12 @@ typedef struct kh_broken_image {
     char *reason;     /* fit for a terminal */
 } kh_broken_image;
 
+/* Adds a skipped image to a list, and says on standard error why (says). The reason loses the path
+ * it begins with. */
+kh_status kh_broken_images_add(kh_broken_image **list, size_t *count, const char *path,
+                               const char *why, bool says, kh_error *err);
+void kh_broken_images_clear(kh_broken_image *list, size_t count);
+
 typedef struct kh_image_batch {
     kh_session *session;
     const kh_decode_options *decode;

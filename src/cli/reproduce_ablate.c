@@ -10,22 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One that cannot be read is left out; the atlas lists it with the reason. */
-static kh_status read_image(void *user, size_t index, float *image, bool *is_broken,
-                            kh_error *err) {
-    const kh_ablate_run *run = user;
-    const kh_preprocess *how = &kh_model_get_info(run->session->model)->preprocess;
-    kh_image decoded = {0};
-    kh_error why = {KH_OK, ""};
-    kh_status status = kh_source_read_image(run->source, index, &run->decode, &decoded, &why);
-    if (!status)
-        status = kh_preprocess_image(how, &decoded, image, 3 * how->height * how->width, &why);
-    kh_image_clear(&decoded);
-    if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
-    *is_broken = status != KH_OK;
-    return KH_OK;
-}
-
 static kh_status copy_facts(const kh_reproduce *r, kh_ablate_run *run, kh_error *err) {
     const size_t images = kh_source_count(r->source), classes = r->info->classes;
     run->truth = kh_calloc(images, sizeof *run->truth);
@@ -55,13 +39,11 @@ static kh_status run_ablation(kh_reproduce *r, const char *folder, kh_error *err
     o.progress_user = r->session;
     if (!status)
         status = kh_ablate(r->session->ctx, r->session->model, &o, kh_source_count(r->source),
-                           run.truth, read_image, &run, &run.result, err);
+                           run.truth, kh_ablate_read_image, &run, &run.result, err);
     if (!status) status = kh_outdir_begin(folder, "ablate", err);
     if (!status) status = kh_ablate_write_figures(&run, folder, err);
     if (!status) status = kh_ablate_write_files(&run, folder, err);
-    kh_ablation_clear(&run.result);
-    kh_free(run.truth);
-    kh_free(run.is_relative);
+    kh_ablate_run_clear(&run); /* the atlas lists broken images as well */
     return status;
 }
 

@@ -1,7 +1,7 @@
 MODEL=$DATA/golden/vit_base
 IMAGES=$DATA/atlas/pictures
 for options in "--rank-by luck" "--op mean,boom" "--op mean,mean" "--op ," "--k 3,1" "--k 0,1" "--k 1,x" "--sweep-k 5,5" \
-    "--designs own,all" "--block 0 --global" "--block last" "--tokens some" "--batch 0" "--resamples 0" "--swap-k 0" "--sets 5000"; do
+    "--designs own,all" "--block 0 --global" "--block last" "--tokens some" "--tokens mask" "--truth x" "--patches corner" "--resume --overwrite" "--batch 0" "--resamples 0" "--swap-k 0" "--sets 5000"; do
     keyhole ablate $MODEL $IMAGES $options
     echo status $?
 done
