@@ -78,38 +78,22 @@ static size_t pieces(void *at, kh_piece *p) {
     return 9;
 }
 
-static double length_of(const float *row, size_t dim) {
-    double sum = 0;
-    for (size_t d = 0; d < dim; d++)
-        sum += (double)row[d] * (double)row[d];
-    return sqrt(sum);
-}
-
-/* Of neighbouring rows. Each is summed in order, as above; several go side by side, since one
- * addition waits for the one before it. */
+/* Lengths of neighbouring rows, in double. Every LANES-th square goes into one of LANES sums, since
+ * one addition waits for the one before it. */
 KH_CLONES static void lengths_of(const float *rows, size_t count, size_t dim, double *length) {
-    enum { ROWS = 8, STEP = 16 };
-    size_t r = 0;
-    for (; r + ROWS <= count; r += ROWS) {
-        const float *at = rows + r * dim;
-        double sum[ROWS] = {0}, squares[ROWS][STEP];
+    enum { LANES = 32 };
+    for (size_t r = 0; r < count; r++, rows += dim) {
+        double sum[LANES] = {0}, all = 0;
         size_t d = 0;
-        for (; d + STEP <= dim; d += STEP) {
-            for (size_t k = 0; k < ROWS; k++)
-                for (size_t j = 0; j < STEP; j++)
-                    squares[k][j] = (double)at[k * dim + d + j] * (double)at[k * dim + d + j];
-            for (size_t j = 0; j < STEP; j++)
-                for (size_t k = 0; k < ROWS; k++)
-                    sum[k] += squares[k][j];
-        }
-        for (; d < dim; d++)
-            for (size_t k = 0; k < ROWS; k++)
-                sum[k] += (double)at[k * dim + d] * (double)at[k * dim + d];
-        for (size_t k = 0; k < ROWS; k++)
-            length[r + k] = sqrt(sum[k]);
+        for (; d + LANES <= dim; d += LANES)
+            for (size_t k = 0; k < LANES; k++)
+                sum[k] += (double)rows[d + k] * (double)rows[d + k];
+        for (size_t k = 0; d + k < dim; k++)
+            sum[k] += (double)rows[d + k] * (double)rows[d + k];
+        for (size_t k = 0; k < LANES; k++)
+            all += sum[k];
+        length[r] = sqrt(all);
     }
-    for (; r < count; r++)
-        length[r] = length_of(rows + r * dim, dim);
 }
 
 /* Lower median: one of the values. */
@@ -160,7 +144,8 @@ static bool see_block(state *s, const kh_lens_batch *batch, size_t i, size_t b) 
     s->outliers[b] += outliers;
     s->stray[b] += outliers > 0;
     s->top_stray[b] += length[top] > limit;
-    const double cls = info->prefix_tokens ? length_of(rows, info->dim) : 0;
+    double cls = 0;
+    if (info->prefix_tokens) lengths_of(rows, 1, info->dim, &cls);
     return kh_fix_add(&s->cls[b], cls) && kh_fix_add(&s->top_share[b], share);
 }
 

@@ -7,7 +7,7 @@
 #include <math.h>
 
 /* Eight sketch bins in one: 16 an octave. */
-enum { SHIFT = 3, BINS = ((KH_SKETCH_BINS - 1) >> SHIFT) + 2 };
+enum { FEW = 64, SHIFT = 3, BINS = ((KH_SKETCH_BINS - 1) >> SHIFT) + 2 };
 
 typedef struct state {
     const kh_lens_setup *setup;
@@ -61,20 +61,34 @@ static size_t bin_of(float value) {
     return bin ? 1 + ((bin - 1) >> SHIFT) : 0;
 }
 
+/* Neighbouring neurons: every count lies in a place of its own that nothing expects, so all are
+ * asked for before the first is needed. */
+static bool see_few(state *s, size_t c, size_t first, size_t count, const float *max,
+                    const float *mean) {
+    const uint32_t *target = s->setup->ranking->top_class;
+    uint32_t *place[FEW];
+    bool ok = true;
+    for (size_t n = 0; n < count; n++) {
+        const size_t at_unit = (target[first + n] == c ? s->setup->units : 0) + first + n;
+        place[n] = s->bins + at_unit * BINS + bin_of(max[n]);
+        __builtin_prefetch(place[n], 1);
+        ok &= kh_fix_add(&s->sum[at_unit], (double)mean[n]);
+        ok &= kh_fix_add(&s->square[at_unit], (double)mean[n] * (double)mean[n]);
+    }
+    for (size_t n = 0; n < count; n++)
+        ++*place[n];
+    return ok;
+}
+
 static bool see(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
     state *s = at;
     const size_t units = s->setup->units, neurons = s->setup->info->neurons;
-    const uint32_t *target = s->setup->ranking->top_class;
     const size_t c = batch->truth[i];
-    const float *max = batch->features->max + i * units;
-    const float *mean = batch->features->mean + i * units;
     bool ok = true;
-    for (size_t u = block * neurons; c < s->setup->info->classes && u < (block + 1) * neurons;
-         u++) {
-        const size_t at_unit = (target[u] == c ? units : 0) + u;
-        s->bins[at_unit * BINS + bin_of(max[u])]++;
-        ok &= kh_fix_add(&s->sum[at_unit], (double)mean[u]);
-        ok &= kh_fix_add(&s->square[at_unit], (double)mean[u] * (double)mean[u]);
+    for (size_t n = 0; c < s->setup->info->classes && n < neurons; n += FEW) {
+        const size_t first = block * neurons + n, at_image = i * units + first;
+        ok &= see_few(s, c, first, neurons - n < FEW ? neurons - n : FEW,
+                      batch->features->max + at_image, batch->features->mean + at_image);
     }
     return ok;
 }
