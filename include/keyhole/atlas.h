@@ -68,7 +68,8 @@ typedef struct kh_atlas_options {
 
 KH_API kh_atlas_options kh_atlas_options_default(void);
 
-/* Are there lenses of these names, with commas between? KH_E_NOT_FOUND says which there are. */
+/* Are there lenses of these names, with commas between? KH_E_NOT_FOUND says which there are,
+ * KH_E_ARG: no name. NULL and "all" are fine. */
 KH_API kh_status kh_atlas_check_lenses(const char *names, kh_error *err);
 
 /* What a call of kh_atlas did. */

@@ -60,6 +60,7 @@ static bool names_all(const char *asked) {
 
 static kh_status find_named(const char *asked, bool named[KH_ATLAS_MAX_LENSES], kh_error *err) {
     char copy[512] = "", *rest = NULL;
+    bool is_any = false;
     if (!asked || names_all(asked)) return KH_OK;
     if (strlen(asked) >= sizeof copy) return kh_fail(err, KH_E_ARG, "too many lens names");
     memcpy(copy, asked, strlen(asked) + 1);
@@ -69,9 +70,9 @@ static kh_status find_named(const char *asked, bool named[KH_ATLAS_MAX_LENSES], 
             i++;
         kh_text text = {0};
         if (!kh_lens_kinds[i]) return list_lenses(&text, err, name);
-        named[i] = true;
+        is_any = named[i] = true;
     }
-    return KH_OK;
+    return is_any ? KH_OK : kh_fail(err, KH_E_ARG, "no lens is named");
 }
 
 kh_status kh_atlas_check_lenses(const char *names, kh_error *err) {

@@ -123,13 +123,13 @@ static void describe(const kh_dream_run *run, size_t pick, size_t step, char tit
     char mix[64] = "", images[96] = "", set[120] = "";
     const bool is_neuron = o->classes && strcmp(o->goal, "neuron") == 0;
     const char *which = run->picks > 1 ? kh_dream_pick_name(pick) : o->pick;
-    (void)snprintf(title, 160, "Pictures painted to wake %s, %zu steps",
+    (void)snprintf(title, 160, "Pictures painted to wake %s, %zu step%s",
                    !is_neuron                     ? "what they are after"
                    : strcmp(which, "random") == 0 ? "random neurons"
                    : strcmp(which, "next") == 0   ? "each class's next-best neuron"
                    : o->topk > 1                  ? "each class's best key neurons"
                                                   : "each class's best key neuron",
-                   step);
+                   step, KH_S(step));
     if (is_neuron && o->topk > 1)
         (void)snprintf(mix, sizeof mix, ", %zu neurons with %s weights", o->topk, o->weights);
     if (run->objective.images > 1)

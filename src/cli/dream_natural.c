@@ -314,10 +314,10 @@ static void print_pick(const study *s, size_t pick, double *work) {
 static kh_status print_summary(const study *s, kh_error *err) {
     double *work = kh_calloc(s->count, sizeof *work);
     if (!work) return kh_fail(err, KH_E_MEMORY, "no memory to compare");
-    printf("\nbeside %zu natural images (z: deviations from the mean of the neuron's activations; "
+    printf("\nbeside %zu natural image%s (z: deviations from the mean of the neuron's activations; "
            "distance: medians, final patch tokens to the nearest image of the class)\n"
            "  pick    pictures  above them all  mean z  their best z  distance  a natural one's\n",
-           s->images);
+           s->images, KH_S(s->images));
     for (size_t p = 0; p < s->run->picks; p++)
         print_pick(s, p, work);
     kh_free(work);

@@ -2,9 +2,9 @@
 # there stays as it was; so is one with results of another command, or with a manifest.json of another program
 image=$DATA/golden/images/rgb_444.jpg
 mkdir mine && for name in share.csv fig3.csv run.sqlite figures.json index.csv log.csv; do echo mine >mine/$name; done
-keyhole share random:test_vit -q --bases 5 --out shared >/dev/null 2>&1 || exit 1
+keyhole align random:test_vit -q --draws 0 --out aligned >/dev/null 2>&1 || exit 1
 mkdir strange && echo '{"name": "a web page"}' >strange/manifest.json
-mkdir before && cp -r mine shared strange before/
+mkdir before && cp -r mine aligned strange before/
 try() {
     out=$1 && shift
     keyhole "$@" --out $out
@@ -27,14 +27,14 @@ try mine exemplars run random:test_vit "$image" --overwrite
 try mine export run random:test_vit "$image" --overwrite
 try mine reproduce random:test_vit "$image" --overwrite
 try mine diorama -n 1 --overwrite
-try shared align random:test_vit --draws 0
-try shared align random:test_vit --draws 0 --overwrite
-try shared atlas random:test_vit "$image" --overwrite
-try shared dream random:test_vit --neuron b1n1 --overwrite
-try shared figures run
+try aligned share random:test_vit
+try aligned share random:test_vit --overwrite
+try aligned atlas random:test_vit "$image" --overwrite
+try aligned dream random:test_vit --neuron b1n1 --overwrite
+try aligned figures run
 try strange share random:test_vit --overwrite
 try strange atlas random:test_vit "$image" --overwrite
-for out in mine shared strange; do diff -r $out before/$out && echo "$out is as it was"; done
-# what share left, share may replace; an empty folder is as good as none
-keyhole share random:test_vit -q --bases 5 --out shared --overwrite >/dev/null 2>&1 && echo "its own"
+for out in mine aligned strange; do diff -r $out before/$out && echo "$out is as it was"; done
+# what align left, align may replace; an empty folder is as good as none
+keyhole align random:test_vit -q --draws 0 --out aligned --overwrite >/dev/null 2>&1 && echo "its own"
 mkdir empty && keyhole align random:test_vit -q --draws 0 --out empty >/dev/null 2>&1 && ls empty | grep -c json
