@@ -13,7 +13,7 @@ static inline bool has_more(const float *values, size_t count, float than) {
     return more != 0;
 }
 
-KH_CLONES void kh_key_value_top(const float *values, size_t count, size_t k, size_t *top) {
+KH_CLONES static void find_top(const float *values, size_t count, size_t k, size_t *top) {
     enum { STEP = 64 };
     float best[8];
     size_t kept = 0;
@@ -32,6 +32,11 @@ KH_CLONES void kh_key_value_top(const float *values, size_t count, size_t k, siz
             top[at] = i;
         }
     }
+}
+
+/* A clone of its own would be visible outside the library. */
+void kh_key_value_top(const float *values, size_t count, size_t k, size_t *top) {
+    find_top(values, count, k, top);
 }
 
 const char *kh_key_values_refuses(const kh_lens_setup *setup) {
