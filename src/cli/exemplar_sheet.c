@@ -297,7 +297,12 @@ static const char *name_of(const kh_run *run, size_t c) {
 static void write_title(const kh_run *run, const kh_exemplars *e, char *title, size_t room) {
     char name[32];
     kh_neuron_format(e->neuron, name, sizeof name);
-    if (e->reads != KH_NO_CLASS && e->labelled > 0)
+    if (e->reads != KH_NO_CLASS && 2 * e->hits < e->labelled)
+        (void)snprintf(title, room,
+                       "%s: no class has half of its %zu strongest pictures (%s most, %zu); it "
+                       "promotes %s",
+                       name, e->labelled, name_of(run, e->reads), e->hits, name_of(run, e->writes));
+    else if (e->reads != KH_NO_CLASS && e->labelled > 0)
         (void)snprintf(title, room, "%s: %zu of its %zu strongest pictures show %s; it promotes %s",
                        name, e->hits, e->labelled, name_of(run, e->reads), name_of(run, e->writes));
     else

@@ -268,9 +268,9 @@ void kh_draw_audit(kh_plate *p) {
         "Stray tokens and bright dots in %zu pictures. Norm: length of a patch's "
         "residual behind the block; an outlier is more than 2.5 times as long as the "
         "picture's median patch. Bright dot: the patch on which most firing neurons of "
-        "a block have their maximum, its share of them, and how often that patch is an "
-        "outlier, against how often any patch is.",
-        p->run->images);
+        "a block have their maximum, its share of them%s.",
+        p->run->images,
+        most > 0 ? ", and how often that patch is an outlier, against how often any patch is" : "");
     kh_plate_limits(p, "what causes a dot: a corner of the picture, or the object, may draw many "
                        "neurons for good reason.");
     kh_plate_open(p, 2);
