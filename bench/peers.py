@@ -34,7 +34,10 @@ class PassSpec(ctypes.Structure):
         ("want_gradient", ctypes.c_bool),
         ("seed_sites", ctypes.c_void_p),
         ("seed_count", ctypes.c_size_t),
+        ("seed_tokens", ctypes.c_void_p),
+        ("seed_token_count", ctypes.c_size_t),
         ("start_block", ctypes.c_size_t),
+        ("tokens", ctypes.c_size_t),
     ]
 
 

@@ -25,7 +25,7 @@ typedef struct settings {
     const char *batches;
     size_t rounds;
     double seconds;
-    bool is_dream;
+    bool is_dream, is_every_row;
 } settings;
 
 static void defaults(void *at) {
@@ -43,6 +43,8 @@ static const kh_option options[] = {
      "At least this long per round. Default: 1."},
     {KH_OPT_FLAG, "dream", 0, offsetof(settings, is_dream), NULL,
      "Steps of dreams (forward, backward and everything around them) instead of forward passes."},
+    {KH_OPT_FLAG, "every-row", 0, offsetof(settings, is_every_row), NULL,
+     "Forward passes that compute every token's row in the last block too, as an atlas needs it."},
     KH_MODEL_OPTIONS(settings),
     KH_COMMON_OPTIONS(settings),
     {0},
@@ -118,14 +120,20 @@ static kh_status time_rounds(kh_session *session, const settings *s, load *l, me
     return KH_OK;
 }
 
-static kh_status prepare_pass(kh_session *session, size_t batch, load *l, float **images,
-                              kh_error *err) {
+/* One unit behind the last block at every token keeps all its rows; without a head the features are
+ * asked for. */
+static kh_status prepare_pass(kh_session *session, const settings *s, size_t batch, load *l,
+                              float **images, kh_error *err) {
     const kh_model_info *info = kh_model_get_info(session->model);
-    const kh_tap features = {.site = "hook_pre_head"};
-    const kh_pass_spec spec = {.max_batch = batch,
-                               .want_logits = info->classes > 0,
-                               .taps = &features,
-                               .tap_count = info->classes > 0 ? 0 : 1};
+    static const size_t unit = 0;
+    char last[48];
+    (void)snprintf(last, sizeof last, "blocks.%zu.hook_resid_post", info->blocks - 1);
+    kh_tap taps[2];
+    size_t count = 0;
+    if (s->is_every_row) taps[count++] = (kh_tap){.site = last, .units = &unit, .unit_count = 1};
+    if (info->classes == 0) taps[count++] = (kh_tap){.site = "hook_pre_head"};
+    const kh_pass_spec spec = {
+        .max_batch = batch, .want_logits = info->classes > 0, .taps = taps, .tap_count = count};
     const size_t floats = 3 * info->image_height * info->image_width * batch;
     KH_TRY(kh_pass_create(session->ctx, session->model, &spec, &l->pass, err));
     *images = kh_alloc_floats(floats);
@@ -148,7 +156,7 @@ static kh_status measure(const settings *s, const char *model, size_t batch, mea
     if (!status) {
         m->weight_bytes = (size_t)kh_model_get_info(session.model)->parameters * sizeof(float);
         status = s->is_dream ? kh_bench_dream_open(&session, batch, &l.dream, err)
-                             : prepare_pass(&session, batch, &l, &images, err);
+                             : prepare_pass(&session, s, batch, &l, &images, err);
     }
     if (!status) status = time_rounds(&session, s, &l, m, err);
     kh_free(images);
@@ -243,6 +251,10 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     const settings *s = from;
     if (s->rounds == 0 || s->rounds > MAX_ROUNDS) {
         (void)kh_fail(err, KH_E_ARG, "--rounds is 1 to %d", MAX_ROUNDS);
+        return KH_EXIT_MISUSED;
+    }
+    if (s->is_dream && s->is_every_row) {
+        (void)kh_fail(err, KH_E_ARG, "--dream and --every-row: choose one");
         return KH_EXIT_MISUSED;
     }
     static char base[] = "random:vit_base_patch16_224", tiny[] = "random:vit_tiny_patch16_224";
