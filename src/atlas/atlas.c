@@ -179,6 +179,7 @@ static void remove_states(const run *r) {
         (void)unlink(r->shards.items[i].path);
     for (size_t rank = 0; is_team(r) && rank < r->options.team->size; rank++)
         if (!state_path(r, rank, r->options.team->size, path, NULL)) (void)unlink(path);
+    (void)kh_atlas_sweep(r->options.out, NULL);
     if (!kh_atlas_path(path, NULL, r->options.out, "shards")) (void)rmdir(path);
 }
 
@@ -295,7 +296,7 @@ static kh_status check_complete(run *r, bool *is_complete, kh_error *err) {
         kh_state_same_run(r->job.head.fingerprint, theirs, r->options.out, err);
     *is_complete = !status;
     json_decref(theirs);
-    return status;
+    return status ? status : kh_atlas_sweep(r->options.out, err);
 }
 
 static kh_status write_fingerprint(run *r, kh_error *err) {
@@ -315,6 +316,7 @@ static kh_status take_stock(run *r, kh_error *err) {
     kh_range_ids gap;
     KH_TRY(kh_atlas_path(folder, err, out, "shards"));
     if (!holds_run(out)) KH_TRY(kh_folder_mark(out, "atlas", err));
+    KH_TRY(kh_atlas_sweep(out, err));
     KH_TRY(find_states(r, err));
     KH_TRY(write_fingerprint(r, err));
     kh_folder_unmark(out);

@@ -79,7 +79,8 @@ static kh_status add_arrays(taker *t, const char *run, kh_error *err) {
     for (int i = 0; i < count; i++) {
         const char *name = entries[i]->d_name;
         const size_t length = strlen(name);
-        if (!status && length > 4 && strcmp(name + length - 4, ".npy") == 0) {
+        if (!status && length > 4 && strcmp(name + length - 4, ".npy") == 0 &&
+            kh_lens_knows_array(name, length - 4)) { /* others are somebody's */
             if (!begin_part(t, "array", name, length - 4)) status = no_memory(err);
             if (!status) status = kh_atlas_path(path, err, run, "arrays/%s", name);
             if (!status) status = add_file(t, path, err);

@@ -1,10 +1,12 @@
-/* Making room: removes what a run has left in a directory. */
+/* Making room: removes what a run has left in a directory, and what killed processes left of files
+ * that they were writing. Names that no run gives are somebody's, and stay. */
 #define _POSIX_C_SOURCE 200809L
-#include "atlas/job.h"
+#include "atlas/shards.h"
 
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/folder.h"
+#include "base/partial.h"
 #include "base/text.h"
 
 #include <dirent.h>
@@ -57,63 +59,89 @@ static json_t *read_json(const char *directory, const char *name) {
     return root;
 }
 
-/* Files of a folder with one of these endings. */
-static kh_status remove_ending(const char *directory, const char *folder,
-                               const char *const *endings, kh_error *err) {
-    char path[KH_ATLAS_PATH];
-    KH_TRY(kh_atlas_path(path, err, directory, "%s", folder));
+/* ---- names --------------------------------------------------------------------------------- */
+
+static bool is_array(const char *name, size_t length) {
+    enum { ENDING = 4 };
+    return length > ENDING && memcmp(name + length - ENDING, ".npy", ENDING) == 0 &&
+           kh_lens_knows_array(name, length - ENDING);
+}
+
+static bool is_of_the_run(const char *name, size_t length) {
+    static const char *const names[] = {"run.sqlite", "fingerprint.json", "manifest.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0) return true;
+    return false;
+}
+
+/* Where a run puts files of its own, and which names it gives them. */
+static const struct {
+    const char *folder;
+    bool (*is_own)(const char *name, size_t length);
+} places[] = {{"shards", kh_shard_is_name}, {"arrays", is_array}, {".", is_of_the_run}};
+enum { PLACES = sizeof places / sizeof *places };
+
+/* ---- removing ------------------------------------------------------------------------------ */
+
+/* Partial files that nobody writes any more; with `all` the files too. */
+static kh_status sweep(const char *directory, size_t place, bool all, kh_error *err) {
+    char path[KH_ATLAS_PATH], file[KH_ATLAS_PATH];
+    KH_TRY(kh_atlas_path(path, err, directory, "%s", places[place].folder));
     DIR *listing = opendir(path);
     kh_status status = KH_OK;
-    for (const struct dirent *entry; listing && !status && (entry = readdir(listing));)
-        for (size_t i = 0; endings[i] && !status; i++)
-            if (kh_ends_with(entry->d_name, endings[i]))
-                status = remove_file(path, entry->d_name, err);
+    for (const struct dirent *entry; listing && !status && (entry = readdir(listing));) {
+        const char *name = entry->d_name;
+        const size_t base = kh_partial_base(name);
+        if (!places[place].is_own(name, base ? base : strlen(name))) continue;
+        if (base && !kh_atlas_path(file, NULL, path, "%s", name)) kh_partial_remove(file);
+        if (!base && all) status = remove_file(path, name, err);
+    }
     if (listing) (void)closedir(listing);
-    remove_folder(directory, folder);
     return status;
 }
 
-/* Those that figures.json lists; all pictures where drawing them was stopped. */
+kh_status kh_atlas_sweep(const char *directory, kh_error *err) {
+    for (size_t i = 0; i < PLACES; i++)
+        KH_TRY(sweep(directory, i, false, err));
+    return KH_OK;
+}
+
+/* Pictures that figures.json lists. */
 static kh_status remove_figures(const char *directory, kh_error *err) {
-    static const char *const all[] = {".png",         ".svg",         ".partial",
-                                      "figures.json", KH_FOLDER_MARK, NULL};
+    static const char *const endings[] = {".png", ".svg"};
     char folder[KH_ATLAS_PATH], file[256];
     size_t i;
-    json_t *root = NULL, *one;
     KH_TRY(kh_atlas_path(folder, err, directory, "figures"));
-    if (kh_folder_is_marked(folder, "figures"))
-        return remove_ending(directory, "figures", all, err);
-    root = read_json(directory, "figures/figures.json");
-    kh_status status = remove_file(folder, "figures.json", err);
+    json_t *root = read_json(directory, "figures/figures.json"), *one;
+    kh_status status = KH_OK;
     json_array_foreach(json_object_get(root, "figures"), i, one) {
         const char *name = json_string_value(json_object_get(one, "name"));
         for (size_t k = 0; k < 2 && name && !strchr(name, '/') && !status; k++) {
-            (void)snprintf(file, sizeof file, "%s%s", name, all[k]);
+            (void)snprintf(file, sizeof file, "%s%s", name, endings[k]);
             status = remove_file(folder, file, err);
         }
     }
+    if (!status && root) status = remove_file(folder, "figures.json", err);
     json_decref(root);
     remove_folder(directory, "figures");
     return status;
 }
 
 kh_status kh_atlas_discard(const char *directory, kh_error *err) {
-    static const char *const states[] = {".state", ".state.partial", NULL};
-    static const char *const arrays[] = {".npy", ".npy.partial", NULL};
-    static const char *const rest[] = {"run.sqlite", "run.sqlite.partial", "fingerprint.json"};
     char path[KH_ATLAS_PATH];
     json_t *manifest = read_json(directory, "manifest.json");
     kh_status status = remove_file(directory, "manifest.json", err);
     if (!status) status = remove_listed(directory, manifest, err);
-    if (!status) status = remove_ending(directory, "shards", states, err);
-    if (!status) status = remove_ending(directory, "arrays", arrays, err);
-    if (!status) status = remove_figures(directory, err);
-    for (size_t i = 0; i < sizeof rest / sizeof *rest && !status; i++)
-        status = remove_file(directory, rest[i], err);
     json_decref(manifest);
+    for (size_t i = 0; i < PLACES && !status; i++) {
+        status = sweep(directory, i, true, err);
+        if (i + 1 < PLACES) remove_folder(directory, places[i].folder);
+    }
+    if (!status) status = remove_figures(directory, err);
     if (!status) status = kh_atlas_path(path, err, directory, "dissect");
     if (status || !kh_is_directory(path)) return status;
     status = kh_atlas_discard(path, err);
+    kh_folder_unmark(path);
     remove_folder(directory, "dissect");
     return status;
 }

@@ -53,9 +53,13 @@ size_t kh_atlas_tap_of(const kh_atlas_job *job, kh_lens_site site, size_t block)
 /* Tables, arrays and the manifest, from states that cover everything; fills summary->digest. */
 kh_status kh_atlas_write_results(kh_atlas_job *job, kh_atlas_summary *summary, kh_error *err);
 
-/* Removes what a run has left in a directory, complete or not, and nothing else; the manifest goes
- * first. A directory without a run, or none, is fine. */
+/* Removes what a run has left in a directory, complete or not, and nothing else: what its manifest
+ * and figures.json list, and names that runs give. The manifest goes first. A directory without a
+ * run, or none, is fine. */
 kh_status kh_atlas_discard(const char *directory, kh_error *err);
+/* Removes what killed processes left of files that they were writing; those of processes that are
+ * alive stay. */
+kh_status kh_atlas_sweep(const char *directory, kh_error *err);
 
 /* folder/name formatted; KH_E_LIMIT when too long. */
 kh_status kh_atlas_path(char out[KH_ATLAS_PATH], kh_error *err, const char *folder,

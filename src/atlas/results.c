@@ -44,7 +44,9 @@ static void array(void *user, const char *name, kh_out_type type, const size_t *
     char path[KH_ATLAS_PATH], file[128];
     if (w->failed.code) return;
     (void)snprintf(file, sizeof file, "arrays/%s.npy", name);
-    if (!kh_atlas_path(path, &w->failed, w->out, "%s", file))
+    if (!kh_lens_knows_array(name, strlen(name)))
+        (void)kh_fail(&w->failed, KH_E_ARG, "no lens says that it writes array '%s'", name);
+    else if (!kh_atlas_path(path, &w->failed, w->out, "%s", file))
         (void)kh_store_npy(path, types[type], shape, rank, data, &w->failed);
     kh_store_manifest_file(w->manifest, file, shape, rank, meaning);
 }

@@ -23,6 +23,25 @@ static kh_status add(kh_shards *shards, const char *path, kh_error *err) {
     return kh_state_read_head(path, &shard->head, err);
 }
 
+/* What begins with `text` and goes on with four digits or more: where that ends, or NULL. */
+static const char *skip_number(const char *at, const char *end, const char *text) {
+    enum { DIGITS = 4 };
+    const size_t length = strlen(text);
+    if ((size_t)(end - at) < length || memcmp(at, text, length) != 0) return NULL;
+    const char *first = at + length;
+    for (at = first; at < end && *at >= '0' && *at <= '9';)
+        at++;
+    return at - first >= DIGITS ? at : NULL;
+}
+
+bool kh_shard_is_name(const char *name, size_t length) {
+    static const char ending[] = ".state";
+    const char *end = name + length, *at = skip_number(name, end, "shard-");
+    if (at) at = skip_number(at, end, "-of-");
+    return at && (size_t)(end - at) == sizeof ending - 1 &&
+           memcmp(at, ending, sizeof ending - 1) == 0;
+}
+
 kh_status kh_shards_list(const char *folder, kh_shards *shards, kh_error *err) {
     char path[KH_ATLAS_PATH];
     struct dirent **entries = NULL;
@@ -33,7 +52,7 @@ kh_status kh_shards_list(const char *folder, kh_shards *shards, kh_error *err) {
     kh_status status = KH_OK;
     for (int i = 0; i < count; i++) {
         const char *name = entries[i]->d_name;
-        if (!status && kh_ends_with(name, ".state")) {
+        if (!status && kh_shard_is_name(name, strlen(name))) {
             status = kh_atlas_path(path, err, folder, "shards/%s", name);
             if (!status) status = add(shards, path, err);
         }

@@ -14,7 +14,10 @@ typedef struct kh_shards {
     size_t count;
 } kh_shards;
 
-/* Heads of all <folder>/shards/ *.state, by name; a folder without any adds none. */
+/* "shard-0003-of-0016.state": the name of a state, in name[0..length). */
+bool kh_shard_is_name(const char *name, size_t length);
+
+/* Heads of all states of <folder>/shards, by name; a folder without any adds none. */
 kh_status kh_shards_list(const char *folder, kh_shards *shards, kh_error *err);
 void kh_shards_clear(kh_shards *shards);
 

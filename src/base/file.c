@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/partial.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -121,11 +122,13 @@ kh_status kh_file_begin(kh_file_writer *writer, const char *path, kh_error *err)
             return kh_fail(err, KH_E_MEMORY, "no memory for a file name");
         }
         writer->fd = open(partial.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (writer->fd >= 0) {
+        if (writer->fd >= 0 && kh_partial_claim(writer->fd)) {
             writer->partial = partial.data;
             break;
         }
-        const int saved = errno;
+        const int saved = writer->fd >= 0 ? EEXIST : errno;
+        if (writer->fd >= 0) (void)close(writer->fd);
+        writer->fd = -1;
         kh_text_clear(&partial);
         errno = saved;
         if (errno != EEXIST) break;
@@ -144,6 +147,7 @@ kh_status kh_file_end(kh_file_writer *writer, bool keep, kh_error *err) {
     kh_status status = KH_OK;
     if (writer->fd >= 0) {
         const char *path = writer->path;
+        const int claim = dup(writer->fd); /* nobody removes it before it has its name */
         if (keep && writer->partial && !writer->is_lazy && fsync(writer->fd) != 0 &&
             errno != EINVAL)
             status = fail_io(err, "flush", path);
@@ -151,6 +155,7 @@ kh_status kh_file_end(kh_file_writer *writer, bool keep, kh_error *err) {
         if (writer->partial && keep && !status && rename(writer->partial, path) != 0)
             status = fail_io(err, "replace", path);
         if (writer->partial && (!keep || status)) (void)unlink(writer->partial);
+        if (claim >= 0) (void)close(claim);
     }
     kh_free(writer->partial);
     kh_free(writer->path);

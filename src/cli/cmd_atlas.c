@@ -225,7 +225,7 @@ typedef struct work {
 } work;
 
 /* Rank 0 says it; all hear whether that went well. Of two passes --json tells of the second. */
-static kh_status report(const work *w, const kh_atlas_summary *summary, const kh_atlas_options *o,
+static kh_status report(work *w, const kh_atlas_summary *summary, const kh_atlas_options *o,
                         bool is_last, kh_error *err) {
     const bool json = w->s->common.json;
     kh_status status = KH_OK;
@@ -314,6 +314,7 @@ static kh_status do_work(work *w, kh_error *err) {
                                            s->common.json, err)
                    : kh_atlas(w->session.ctx, w->session.model, w->source, o, &summary, err);
     if (status || s->dry_run) return status;
+    if (s->overwrite && w->team->rank == 0) kh_run_discard_figures(s->out);
     KH_TRY(report(w, &summary, o, !s->truth, err));
     w->has_news = summary.done_now > 0;
     if (s->truth && (summary.is_complete || o->only_merge)) KH_TRY(dissect(w, err));

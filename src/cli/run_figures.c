@@ -6,8 +6,10 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/json.h"
+#include "base/partial.h"
 #include "cli/outdir.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +77,55 @@ bool kh_run_is_drawn(const char *path) {
            kh_file_exists(list);
 }
 
+/* ---- what a drawing leaves when it is stopped ------------------------------------------------ */
+
+static bool is_one_of_a_class(const char *name, size_t length) {
+    static const char fig4[] = "fig4_";
+    const size_t head = sizeof fig4 - 1;
+    return length > head && memcmp(name, fig4, head) == 0 &&
+           strspn(name + head, "0123456789") >= length - head;
+}
+
+/* "fig4_12.svg" in name[0..length): a page that is drawn here, or their list. */
+static bool is_page(const char *name, size_t length) {
+    static const char list[] = "figures.json";
+    enum { ENDING = 4 };
+    if (length == sizeof list - 1 && memcmp(name, list, length) == 0) return true;
+    if (length <= ENDING || (memcmp(name + length - ENDING, ".png", ENDING) != 0 &&
+                             memcmp(name + length - ENDING, ".svg", ENDING) != 0))
+        return false;
+    const size_t stem = length - ENDING;
+    for (size_t i = 0; i < PAGES; i++)
+        if (strlen(pages[i].stem) == stem && memcmp(pages[i].stem, name, stem) == 0) return true;
+    return is_one_of_a_class(name, stem);
+}
+
+/* Files that were being written, and all pages of a drawing that did not come to its end. */
+static void sweep(const char *folder) {
+    char path[4400];
+    const bool is_unfinished = kh_folder_is_marked(folder, "figures");
+    DIR *listing = opendir(folder);
+    for (const struct dirent *entry; listing && (entry = readdir(listing));) {
+        const size_t base = kh_partial_base(entry->d_name);
+        if (!is_page(entry->d_name, base ? base : strlen(entry->d_name)) ||
+            kh_outdir_path(folder, path, sizeof path, NULL, "%s", entry->d_name))
+            continue;
+        if (base) kh_partial_remove(path);
+        if (!base && is_unfinished) (void)unlink(path);
+    }
+    if (listing) (void)closedir(listing);
+}
+
+void kh_run_discard_figures(const char *path) {
+    char folder[4200];
+    if (folder_path(path, folder, sizeof folder, NULL)) return;
+    sweep(folder);
+    if (kh_folder_is_marked(folder, "figures")) kh_folder_unmark(folder);
+    (void)rmdir(folder);
+}
+
+/* ---- drawing --------------------------------------------------------------------------------- */
+
 static kh_status write_list(const char *folder, json_t *list, kh_error *err) {
     char path[4400];
     json_t *root = json_pack("{s:O}", "figures", list);
@@ -136,6 +187,7 @@ kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options,
     json_t *all = json_array();
     kh_status status = KH_OK;
     if (!p || !all) status = kh_fail(err, KH_E_MEMORY, "no memory for figures");
+    if (!status) sweep(folder);
     if (!status) status = kh_folder_mark(folder, "figures", err);
     if (!status) status = kh_outdir_path(folder, list, sizeof list, err, "figures.json");
     if (!status) {

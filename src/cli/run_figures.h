@@ -117,5 +117,7 @@ kh_status kh_run_draw(const char *path, const char *folder, kh_progress_fn progr
                       size_t *drawn, kh_error *err);
 /* Whether RUN/figures is complete. */
 bool kh_run_is_drawn(const char *path);
+/* Removes what a drawing that was stopped left in RUN/figures. */
+void kh_run_discard_figures(const char *path);
 
 #endif

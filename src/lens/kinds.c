@@ -32,6 +32,13 @@ const kh_lens_kind *kh_lens_kind_find(const char *name) {
     return NULL;
 }
 
+bool kh_lens_knows_array(const char *name, size_t length) {
+    for (size_t i = 0; kh_lens_kinds[i]; i++)
+        for (const char *const *one = kh_lens_kinds[i]->arrays; *one; one++)
+            if (strlen(*one) == length && memcmp(*one, name, length) == 0) return true;
+    return false;
+}
+
 void *kh_lens_peer(const kh_lens_setup *setup, const kh_lens_kind *kind) {
     for (size_t i = 0; i < setup->lens_count; i++)
         if (setup->kinds[i] == kind) return setup->states[i];

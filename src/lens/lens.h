@@ -133,11 +133,14 @@ typedef struct kh_lens_kind {
     kh_status (*consume)(void *state, const kh_lens_batch *batch, kh_error *err);
     kh_status (*finish)(void *state, const kh_lens_out *out, kh_error *err);
     void (*size)(const kh_lens_setup *setup, kh_lens_size *size); /* adds to it; NULL: little */
+    const char *arrays[3]; /* names of those that it can write; NULL after the last */
 } kh_lens_kind;
 
 /* Every lens, NULL after the last. */
 extern const kh_lens_kind *const kh_lens_kinds[];
 const kh_lens_kind *kh_lens_kind_find(const char *name);
+/* Does any lens write an array of this name? */
+bool kh_lens_knows_array(const char *name, size_t length);
 /* The state of another lens of the run, or NULL when it is not part of it. */
 void *kh_lens_peer(const kh_lens_setup *setup, const kh_lens_kind *kind);
 

@@ -413,4 +413,5 @@ const kh_lens_kind kh_kind_attribution = {
     .consume = consume,
     .finish = finish,
     .size = size,
+    .arrays = {"attribution_mean"},
 };

@@ -241,4 +241,5 @@ const kh_lens_kind kh_kind_channels = {
     .consume = consume,
     .finish = finish,
     .size = size,
+    .arrays = {"channel_thresholds", "channel_thresholds_99"},
 };

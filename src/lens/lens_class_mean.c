@@ -231,4 +231,5 @@ const kh_lens_kind kh_kind_class_mean = {
     .consume = consume,
     .finish = finish,
     .size = size,
+    .arrays = {"class_mean", "class_n"},
 };

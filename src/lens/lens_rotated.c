@@ -132,4 +132,5 @@ const kh_lens_kind kh_kind_rotated = {
     .consume = consume,
     .finish = finish,
     .size = size,
+    .arrays = {"rotated_thresholds"},
 };

@@ -297,4 +297,5 @@ const kh_lens_kind kh_kind_units = {
     .consume = consume,
     .finish = finish,
     .size = size,
+    .arrays = {"thresholds", "thresholds_99"},
 };

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/partial.h"
 #include "base/status.h"
 #include "base/text.h"
 
@@ -60,8 +61,10 @@ kh_status kh_store_db_create(const char *path, kh_db **out, kh_error *err) {
     (void)unlink(db->partial);
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(db->partial, &db->file, flags, NULL) != SQLITE_OK) keep_failure(db);
-    /* nobody sees the file before it is renamed, so a journal would protect nothing */
-    (void)run(db, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA page_size=4096; BEGIN");
+    /* nobody sees the file before it is renamed, so a journal would protect nothing; SQLite's lock
+     * says that it is being written (base/partial.h) */
+    (void)run(db, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA page_size=4096;"
+                  "BEGIN EXCLUSIVE");
     if (db->failed.code) {
         const kh_status status = kh_fail(err, db->failed.code, "%s", db->failed.text);
         kh_store_db_abort(db);
@@ -160,20 +163,27 @@ void kh_store_db_row(kh_db *db) {
     db->cell = 0;
 }
 
-static bool flush(const char *path) {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+/* Of a file whose transaction has ended, and SQLite's lock with it: ours lasts until it has its
+ * name. */
+static bool flush_and_rename(const kh_db *db, int fd) {
     if (fd < 0) return false;
-    const bool ok = fsync(fd) == 0 || errno == EINVAL;
-    return close(fd) == 0 && ok;
+    const bool ok = (fsync(fd) == 0 || errno == EINVAL) && rename(db->partial, db->path) == 0;
+    const int saved = errno;
+    (void)close(fd);
+    errno = saved;
+    return ok;
 }
 
 kh_status kh_store_db_close(kh_db *db, kh_error *err) {
     (void)sqlite3_finalize(db->insert);
     db->insert = NULL;
     (void)run(db, "COMMIT");
+    const int fd = open(db->partial, O_RDWR | O_CLOEXEC);
+    if (fd >= 0) (void)kh_partial_claim(fd);
     if (sqlite3_close(db->file) != SQLITE_OK) keep_failure(db);
     db->file = NULL;
-    if (!db->failed.code && (!flush(db->partial) || rename(db->partial, db->path) != 0))
+    if (db->failed.code && fd >= 0) (void)close(fd);
+    if (!db->failed.code && !flush_and_rename(db, fd))
         (void)kh_fail(&db->failed, KH_E_IO, "cannot write '%s': %s", db->path, strerror(errno));
     const kh_status status = db->failed.code;
     if (status) {

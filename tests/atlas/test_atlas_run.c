@@ -4,6 +4,7 @@
 
 #include "base/rng.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -154,6 +155,17 @@ static void run_in_child(const char *out) {
     _exit(kh_atlas(w.ctx, w.model, w.source, &options, NULL, &err) == KH_OK ? 0 : 1);
 }
 
+static size_t leftovers(const char *folder, const char *inner) {
+    char path[4200];
+    size_t count = 0;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, inner);
+    DIR *listing = opendir(path);
+    for (const struct dirent *at; listing && (at = readdir(listing));)
+        count += strstr(at->d_name, ".partial") != NULL;
+    if (listing) (void)closedir(listing);
+    return count;
+}
+
 static void a_killed_run_goes_on_where_it_was(void **state) {
     (void)state;
     char out[4096], digest[65];
@@ -182,6 +194,9 @@ static void a_killed_run_goes_on_where_it_was(void **state) {
     }
     kh_assert_ok(kh_atlas_digest(out, digest, &err));
     assert_string_equal(digest, expected);
+    assert_int_equal(leftovers(out, "."), 0);
+    assert_int_equal(leftovers(out, "shards"), 0);
+    assert_int_equal(leftovers(out, "arrays"), 0);
 }
 
 /* One label map for every readable picture, all by formula. */

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/partial.h"
 #include "base/text.h"
 
 #include <dirent.h>
@@ -59,6 +60,40 @@ static void a_planted_link_is_not_written_through(void **state) {
     struct stat info;
     assert_int_equal(lstat(path, &info), 0);
     assert_true(S_ISREG(info.st_mode));
+}
+
+static void assert_base(const char *name, size_t want) {
+    const size_t got = kh_partial_base(name);
+    if (got != want) fail_msg("%s: %zu, expected %zu", name, got, want);
+}
+
+static void only_leftovers_are_removed(void **state) {
+    (void)state;
+    kh_error err = {0};
+    const char *folder = kh_test_folder("leftovers");
+    char path[1024], left[1024], link[1024];
+    assert_base("f.json.77.0.partial", 6);
+    assert_base("run.sqlite.77.partial", 10);
+    assert_base("f.partial", 0);
+    assert_base("f.7x.partial", 0);
+    assert_base(".7.partial", 0);
+    assert_base("f.77.0.partial.txt", 0);
+    (void)snprintf(path, sizeof path, "%s", in(folder, "f"));
+    (void)snprintf(left, sizeof left, "%s", in(folder, "f.77.0.partial"));
+    (void)snprintf(link, sizeof link, "%s", in(folder, "f.77.1.partial"));
+    kh_file_writer writer;
+    kh_assert_ok(kh_file_begin(&writer, path, &err));
+    kh_assert_ok(kh_file_put(&writer, "half", 4, &err));
+    kh_partial_remove(writer.partial); /* somebody writes it */
+    kh_assert_ok(kh_file_write(left, "", 0, &err));
+    kh_partial_remove(left);
+    assert_false(kh_file_exists(left));
+    assert_int_equal(symlink(path, link), 0);
+    kh_partial_remove(link);
+    kh_assert_ok(kh_file_end(&writer, true, &err));
+    assert_holds(path, "half", 4);
+    assert_int_equal(unlink(link), 0); /* it was there */
+    assert_int_equal(entries(folder), 1);
 }
 
 static void files_come_back_as_they_went(void **state) {
@@ -256,6 +291,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_planted_link_is_not_written_through),
         cmocka_unit_test(files_come_back_as_they_went),
+        cmocka_unit_test(only_leftovers_are_removed),
         cmocka_unit_test(a_pipe_is_read_to_its_end),
         cmocka_unit_test(reading_knows_its_limits),
         cmocka_unit_test(a_failed_write_leaves_the_old_file),

@@ -3,12 +3,14 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/partial.h"
 #include "keyhole/store.h"
 
 #include <dirent.h>
 #include <float.h>
 #include <jansson.h>
 #include <locale.h>
+#include <unistd.h>
 
 static const char *folder;
 
@@ -469,8 +471,29 @@ static void every_failing_allocation_is_reported(void **state) {
     }
 }
 
+/* As by another process that clears up leftovers. */
+static void a_database_that_is_being_written_is_nobodys_leftover(void **state) {
+    (void)state;
+    kh_error err = {0};
+    kh_db *db;
+    char path[4096], partial[4200];
+    double value = 0;
+    (void)snprintf(path, sizeof path, "%s", in_folder("leftover.sqlite"));
+    (void)snprintf(partial, sizeof partial, "%s.%ld.partial", path, (long)getpid());
+    kh_assert_ok(kh_store_db_create(path, &db, &err));
+    kh_partial_remove(partial);
+    kh_store_db_table(db, "one", "value:i");
+    kh_store_db_integer(db, 7);
+    kh_store_db_row(db);
+    kh_partial_remove(partial);
+    kh_assert_ok(kh_store_db_close(db, &err));
+    kh_assert_ok(kh_store_db_number(path, "SELECT value FROM one", 0, &value, &err));
+    assert_int_equal((int)value, 7);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_database_that_is_being_written_is_nobodys_leftover),
         cmocka_unit_test(every_number_reads_back),
         cmocka_unit_test(numbers_have_a_point_in_every_locale),
         cmocka_unit_test_setup(cells_are_quoted_as_rfc_4180_says, fresh_folder),

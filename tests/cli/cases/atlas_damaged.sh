@@ -18,7 +18,7 @@ tables.execute("UPDATE neurons SET mean = mean + 1e-9 WHERE block = 3 AND neuron
 tables.execute("DROP TABLE accuracy")
 tables.commit()
 END
-cp run/arrays/class_mean.npy run/arrays/own.npy
+cp run/arrays/class_mean.npy run/arrays/rotated_thresholds.npy
 keyhole status run
 keyhole status run --digest; echo "status $?"
 atlas; echo "status $?"

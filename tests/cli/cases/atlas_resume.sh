@@ -6,6 +6,7 @@ keyhole atlas random:test_vit @list --out run -q --resume; echo "status $?"
 keyhole atlas random:test_vit @list --out run -q --resume --overwrite; echo "status $?"
 atlas --out run --shard 1/3
 keyhole status run
+touch run/shards/shard-0001-of-0003.state.77.0.partial run/run.sqlite.77.partial run/fingerprint.json.77.1.partial # of kills
 atlas --out run --resume
 first=$(keyhole status run --digest)
 atlas --out run --resume
@@ -15,7 +16,15 @@ keyhole atlas random:test_vit@2 @list --out run -q 2>/dev/null; echo "status $?"
 [ "$(keyhole status run --digest)" = "$first" ] && echo "nothing was lost"
 echo mine > run/notes.txt
 echo mine > run/arrays/notes.txt
+echo mine > run/arrays/mine.npy
+mkdir run/shards && echo mine > run/shards/my.state
 echo mine > run/figures/mine.png
+touch run/arrays/class_n.npy.77.0.partial run/figures/fig4.png.77.0.partial
+# a run that was killed before its manifest and in the middle of its figures has no list of what is its own
+cp -r run cut && rm cut/manifest.json cut/figures/figures.json
+echo "The results of keyhole figures here are not complete. Run the command again." > cut/figures/unfinished
+keyhole atlas random:test_vit@2 @list --out cut -q --overwrite --shard 0/18 >/dev/null; echo "status $?"
+find cut -type f | sort
 keyhole atlas random:test_vit@2 @list --out run -q --overwrite --lenses accuracy >/dev/null; echo "status $?"
 [ "$(keyhole status run --digest)" != "$first" ] && echo "another run"
 ls run run/arrays; ls run/figures | grep -c "mine\|fig4"
