@@ -122,6 +122,12 @@ KH_API kh_status kh_atlas_plan(kh_ctx *ctx, const kh_model *model, const kh_sour
                                const kh_atlas_options *options, kh_atlas_estimate *out,
                                kh_error *err);
 
+/* Images that could not be read: tells `each` their places among the images, and why. Of a run that
+ * is not complete: what the states in its directory say. */
+typedef void (*kh_atlas_broken_fn)(void *user, size_t image, const char *reason);
+KH_API kh_status kh_atlas_broken(const char *run, kh_atlas_broken_fn each, void *user,
+                                 kh_error *err);
+
 /* sha256 over the sha256 of all tables and arrays of a complete run in a canonical order, and over
  * the digest of the run in its folder dissect/, if there is one. KH_E_FORMAT: tables or arrays
  * (named) that are not what the run's manifest says was written. */

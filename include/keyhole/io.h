@@ -189,7 +189,9 @@ typedef struct kh_source_image {
     size_t truth;     /* class index or KH_NO_CLASS */
 } kh_source_image;
 
-/* Operands, in the order given:
+/* Operands, in the order given; one that names a file or folder that is not there is
+ * KH_E_NOT_FOUND, while what a list, a folder or an archive brings is looked at only when it is
+ * read:
  *   a file           an image
  *   a folder         walked in byte-wise order of names: its .jpg .jpeg .png .webp files
  *   .tar .tar.gz ... an archive (also .tgz .tar.xz .tar.zst .zip): its images in the order of the

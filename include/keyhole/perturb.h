@@ -84,7 +84,10 @@ typedef struct kh_perturb_options {
     void *see_user;
     kh_progress_fn progress; /* "images" */
     void *progress_user;
-    kh_warn_fn warn; /* broken images */
+    /* Hears of every image that cannot be read and is left out, and why; NULL: `warn` does. */
+    void (*broken)(void *user, size_t image, const char *reason);
+    void *broken_user;
+    kh_warn_fn warn;
     void *warn_user;
 } kh_perturb_options;
 KH_API kh_perturb_options kh_perturb_options_default(void);

@@ -396,6 +396,8 @@ kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
     if (!status && is_complete) {
         r->summary.images = r->summary.done_before = r->job.setup.images;
         r->summary.is_complete = true;
+        kh_atlas_status there; /* as said when it was made */
+        if (!kh_atlas_look(options->out, &there, NULL)) r->summary.broken = there.broken;
     } else if (!status) {
         status = work(r, err);
     }

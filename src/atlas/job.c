@@ -93,6 +93,25 @@ static kh_status choose_lenses(kh_atlas_job *job, kh_error *err) {
     return KH_OK;
 }
 
+/* Of images without a single true class: which lenses have nothing to say. */
+static void warn_without_truth(const kh_atlas_job *job, size_t classes_seen) {
+    const kh_atlas_options *o = job->options;
+    kh_text names = {0}, text = {0};
+    const size_t images = kh_source_count(job->source);
+    if (classes_seen || !job->info->classes || !o->warn || o->only_merge || o->label_set) return;
+    for (size_t i = 0; i < job->lens_count; i++)
+        if (job->kinds[i]->needs_truth)
+            kh_text_addf(&names, "%s%s", names.length ? ", " : "", job->kinds[i]->name);
+    kh_text_addf(
+        &text,
+        "none of %zu image%s has a true class, so nothing comes of %s: put them in folders "
+        "named after their classes, or give --label-file FILE",
+        images, KH_S(images), names.data ? names.data : "");
+    if (names.length && text.data) o->warn(o->warn_user, text.data);
+    kh_text_clear(&names);
+    kh_text_clear(&text);
+}
+
 /* ---- fingerprint --------------------------------------------------------------------------- */
 
 static json_t *preprocess_json(const kh_preprocess *how) {
@@ -222,6 +241,7 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
                                  .states = job->states};
     kh_status status = choose_lenses(job, err);
     job->setup.lens_count = job->lens_count;
+    if (!status) warn_without_truth(job, classes_seen);
     if (!status) status = kh_source_sha256(source, set, err);
     if (!status) status = pixel_truth(job, labels, thresholds, err);
     if (!status && !(job->head.fingerprint = fingerprint(job, set, labels, thresholds)))

@@ -11,7 +11,6 @@ typedef struct kh_ablate_run {
     kh_decode_options decode;
     kh_label_set *label_set; /* or NULL */
     size_t *truth;           /* [images] */
-    bool says_broken;        /* on standard error */
     kh_broken_image *broken;
     size_t broken_count;
     kh_ablation result;

@@ -276,11 +276,7 @@ static void describe(kh_manifest *m, const kh_ablate_run *run) {
     kh_store_manifest_text(m, "arithmetic.device", kh_ctx_device(run->session->ctx));
     kh_store_manifest_text(m, "arithmetic.isa", kh_ctx_isa(run->session->ctx));
     kh_store_manifest_size(m, "variants", a->variants);
-    for (size_t i = 0; i < run->broken_count; i++) {
-        static const char *const keys[] = {"image", "reason"};
-        const char *const texts[] = {run->broken[i].path, run->broken[i].reason};
-        kh_store_manifest_row(m, "failed", keys, texts, 2);
-    }
+    kh_broken_images_list(run->broken, run->broken_count, m);
 }
 
 kh_status kh_ablate_write_files(const kh_ablate_run *run, const char *folder, kh_error *err) {

@@ -20,8 +20,7 @@ kh_status kh_ablate_read_image(void *user, size_t index, float *image, bool *is_
     *is_broken = status != KH_OK;
     if (!status) return KH_OK;
     return kh_broken_images_add(&run->broken, &run->broken_count,
-                                kh_source_get(run->source, index).name, why.text, run->says_broken,
-                                err);
+                                kh_source_get(run->source, index).name, why.text, err);
 }
 
 void kh_ablate_run_clear(kh_ablate_run *run) {
@@ -58,18 +57,10 @@ kh_status kh_ablate_open_images(kh_ablate_run *run, const char *label_file, size
                                    .label_file = label_file};
     KH_TRY(kh_inputs_open(operands, count, &how, &run->source, err));
     const size_t images = kh_source_count(run->source);
-    size_t labelled = 0;
     run->decode = (kh_decode_options){.warn = kh_session_warn, .warn_user = run->session};
     run->truth = kh_calloc(images, sizeof *run->truth);
     if (!run->truth) return kh_fail(err, KH_E_MEMORY, "no memory for %zu images", images);
-    for (size_t i = 0; i < images; i++) {
+    for (size_t i = 0; i < images; i++)
         run->truth[i] = kh_source_get(run->source, i).truth;
-        labelled += run->truth[i] != KH_NO_CLASS;
-    }
-    if (labelled == 0)
-        return kh_fail(err, KH_E_ARG,
-                       "none of the %zu images has a true class; put them in folders named after "
-                       "their classes, or give --label-file",
-                       images);
-    return KH_OK;
+    return kh_require_truth(run->source, err);
 }

@@ -2,6 +2,8 @@
 #include "cli/ablate.h"
 #include "cli/images.h"
 
+#include "base/text.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +32,9 @@ void kh_ablate_print(const kh_ablate_run *run, const char *out) {
     const kh_ablate_options *o = &a->options;
     char scope[32];
     kh_ablate_scope(a, scope, sizeof scope);
-    printf("%zu images of %zu classes", a->images, a->class_count);
+    printf("%zu image%s of %zu class%s", a->images, KH_S(a->images), a->class_count,
+           a->class_count == 1 ? "" : "es");
+    if (a->broken) printf(" (%zu could not be read)", a->broken);
     if (a->unlabelled) printf(" (%zu without a true class left out)", a->unlabelled);
     if (a->unmasked) printf(" (%zu without such patches left out)", a->unmasked);
     printf("; %s, %zu neurons, ranked by %s, op %s, tokens %s\n%zu variants\n\n", scope, a->neurons,
@@ -63,11 +67,12 @@ kh_status kh_ablate_print_json(const kh_ablate_run *run, const char *out, kh_err
                                   kh_json_number(q->value.lo), "hi", kh_json_number(q->value.hi)));
     }
     return kh_print_json(
-               json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:o, s:o}",
+               json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:s, s:s, s:s, s:I, s:I, s:o, s:o}",
                          "model", kh_model_receipt(run->session->model), "images",
                          (json_int_t)a->images, "broken", (json_int_t)a->broken, "without_class",
                          (json_int_t)a->unlabelled, "without_patches", (json_int_t)a->unmasked,
-                         "block", o->is_global ? (json_int_t)-1 : (json_int_t)o->block, "rank_by",
+                         "failed", kh_broken_images_json(run->broken, run->broken_count), "block",
+                         o->is_global ? (json_int_t)-1 : (json_int_t)o->block, "rank_by",
                          kh_ablate_rank_name(o->rank), "op", kh_ablate_op_name(o->ops[0]), "tokens",
                          kh_ablate_tokens_name(o->tokens), "neurons", (json_int_t)a->neurons,
                          "variants", (json_int_t)a->variants, "summary", quantities, "out",
@@ -109,9 +114,10 @@ kh_status kh_ablate_print_estimate(const kh_ablate_estimate *e, const kh_ablate_
     char scope[32];
     if (json) return print_estimate_json(e, err);
     kh_ablate_scope_name(e->block, scope, sizeof scope);
-    printf("%zu images of %zu classes; %s, %zu neurons, ranked by %s, op %s, tokens %s\n\n",
-           e->images, e->classes, scope, e->neurons, kh_ablate_rank_name(o->rank),
-           kh_ablate_op_name(o->ops[0]), kh_ablate_tokens_name(o->tokens));
+    printf("%zu image%s of %zu class%s; %s, %zu neurons, ranked by %s, op %s, tokens %s\n\n",
+           e->images, KH_S(e->images), e->classes, e->classes == 1 ? "" : "es", scope, e->neurons,
+           kh_ablate_rank_name(o->rank), kh_ablate_op_name(o->ops[0]),
+           kh_ablate_tokens_name(o->tokens));
     printf("%-8s %18s %12s\n", "design", "variants an image", "in all");
     for (size_t d = 0; d < KH_ABLATE_DESIGNS; d++)
         if (o->designs >> d & 1u)

@@ -2,6 +2,7 @@
 #ifndef KH_CLI_ATLAS_H
 #define KH_CLI_ATLAS_H
 
+#include "cli/images.h"
 #include "cli/session.h"
 
 /* Numbers that no atlas can have, by the names of their options. */
@@ -21,9 +22,16 @@ const char *kh_atlas_second_lenses(const char *lenses, const kh_model_info *info
 kh_status kh_atlas_say_estimate(kh_session *session, const kh_source *source,
                                 const kh_atlas_options *options, const char *truth, bool draws,
                                 bool json, kh_error *err);
+/* Images of options->out (of its shard) that could not be read; kh_broken_images_clear. */
+kh_status kh_atlas_find_broken(const kh_source *source, const kh_atlas_options *options,
+                               kh_broken_image **list, size_t *count, kh_error *err);
+/* Says them; KH_E_FORMAT when they are all. */
+kh_status kh_atlas_say_broken(kh_session *session, const kh_source *source,
+                              const kh_atlas_options *options, kh_error *err);
 /* After a pass into options->out. `run`: the directory whose digest is said, and only when this is
  * the last pass; the second one has a directory of its own in it. */
-kh_status kh_atlas_say_summary(const kh_atlas_summary *summary, const kh_atlas_options *options,
-                               const char *run, bool is_last, bool json, kh_error *err);
+kh_status kh_atlas_say_summary(const kh_atlas_summary *summary, const kh_source *source,
+                               const kh_atlas_options *options, const char *run, bool is_last,
+                               bool json, kh_error *err);
 
 #endif

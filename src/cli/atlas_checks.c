@@ -44,9 +44,9 @@ kh_status kh_atlas_check_truth(const char *folder, const kh_source *source, kh_s
     (void)kh_shown(folder, strlen(folder), shown, sizeof shown);
     if (found == 0)
         return kh_fail(err, KH_E_NOT_FOUND,
-                       "--truth '%s': none of the %zu images has label maps: folder and file name "
+                       "--truth '%s': none of %zu image%s has label maps: folder and file name "
                        "(without its ending) must be those of the label set",
-                       shown, images);
+                       shown, images, KH_S(images));
     if (found < images) {
         (void)snprintf(text, sizeof text, "--truth '%s': %zu of %zu images have label maps", shown,
                        found, images);

@@ -19,19 +19,74 @@ static kh_status find_digest(const char *run, const kh_atlas_summary *t, char ou
     return KH_OK;
 }
 
-kh_status kh_atlas_say_summary(const kh_atlas_summary *t, const kh_atlas_options *o,
-                               const char *run, bool is_last, bool json, kh_error *err) {
+/* ---- images that cannot be read -------------------------------------------------------------- */
+
+typedef struct finding {
+    const kh_source *source;
+    size_t first, end; /* of the shard */
+    kh_broken_image **list;
+    size_t *count;
+    kh_status status;
+} finding;
+
+static void take_broken(void *user, size_t image, const char *reason) {
+    finding *f = user;
+    if (image < f->first || image >= f->end || f->status) return;
+    const char *name = kh_source_get(f->source, image).name;
+    f->status = kh_broken_images_add(f->list, f->count, name, reason, NULL);
+}
+
+kh_status kh_atlas_find_broken(const kh_source *source, const kh_atlas_options *o,
+                               kh_broken_image **list, size_t *count, kh_error *err) {
+    const size_t images = kh_source_count(source);
+    finding f = {.source = source,
+                 .first = images * o->shard / o->shards,
+                 .end = images * (o->shard + 1) / o->shards,
+                 .list = list,
+                 .count = count};
+    *list = NULL;
+    *count = 0;
+    KH_TRY(kh_atlas_broken(o->out, take_broken, &f, err));
+    return f.status ? kh_fail(err, f.status, "no memory for a list of images") : KH_OK;
+}
+
+kh_status kh_atlas_say_broken(kh_session *session, const kh_source *source,
+                              const kh_atlas_options *o, kh_error *err) {
+    kh_broken_image *list;
+    size_t count;
+    kh_status status = kh_atlas_find_broken(source, o, &list, &count, err);
+    if (!status) status = kh_broken_images_say(session, list, count, kh_source_count(source), err);
+    kh_broken_images_clear(list, count);
+    return status;
+}
+
+/* ---- what was done --------------------------------------------------------------------------- */
+
+static kh_status print_json(const kh_atlas_summary *t, const kh_source *source,
+                            const kh_atlas_options *o, const char *run, const char *digest,
+                            kh_error *err) {
+    kh_broken_image *list;
+    size_t count;
+    kh_status status = kh_atlas_find_broken(source, o, &list, &count, err);
+    if (!status &&
+        !kh_print_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:b, s:f, s:s}", "run",
+                                 kh_json_text(run), "images", (json_int_t)t->images, "done_before",
+                                 (json_int_t)t->done_before, "done_now", (json_int_t)t->done_now,
+                                 "broken", (json_int_t)t->broken, "failed",
+                                 kh_broken_images_json(list, count), "complete", t->is_complete,
+                                 "seconds", t->seconds, "digest", digest),
+                       err))
+        status = KH_E_MEMORY;
+    kh_broken_images_clear(list, count);
+    return status;
+}
+
+kh_status kh_atlas_say_summary(const kh_atlas_summary *t, const kh_source *source,
+                               const kh_atlas_options *o, const char *run, bool is_last, bool json,
+                               kh_error *err) {
     char digest[65] = "";
     if (t->is_complete && is_last) KH_TRY(find_digest(run, t, digest, err));
-    if (json)
-        return kh_print_json(
-                   json_pack("{s:s, s:I, s:I, s:I, s:I, s:b, s:f, s:s}", "run", run, "images",
-                             (json_int_t)t->images, "done_before", (json_int_t)t->done_before,
-                             "done_now", (json_int_t)t->done_now, "broken", (json_int_t)t->broken,
-                             "complete", t->is_complete, "seconds", t->seconds, "digest", digest),
-                   err)
-                   ? KH_OK
-                   : KH_E_MEMORY;
+    if (json) return print_json(t, source, o, run, digest, err);
     printf("%zu image%s: %zu %s done, %zu done now", t->images, KH_S(t->images), t->done_before,
            t->done_before == 1 ? "was" : "were", t->done_now);
     if (t->seconds > 0 && t->done_now) printf(" (%.3g images/s)", (double)t->done_now / t->seconds);

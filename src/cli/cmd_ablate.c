@@ -328,8 +328,7 @@ static kh_status do_work(kh_ablate_run *run, const settings *s, kh_ablate_option
         KH_TRY(kh_ablate_print_json(run, s->out, err));
     else
         kh_ablate_print(run, s->out);
-    if (run->broken_count == 0) return KH_OK;
-    return kh_images_failed(run->broken_count, kh_source_count(run->source), err);
+    return KH_OK;
 }
 
 static int run_ablate(const void *from, size_t count, char **operands, kh_error *err) {
@@ -337,11 +336,17 @@ static int run_ablate(const void *from, size_t count, char **operands, kh_error 
     kh_ablate_options o;
     if (fill(s, &o, err)) return KH_EXIT_MISUSED;
     kh_session session = {0};
-    kh_ablate_run run = {.session = &session, .says_broken = true};
+    kh_ablate_run run = {.session = &session};
     (void)snprintf(run.command, sizeof run.command, "keyhole ablate %s %s", operands[0],
                    operands[1]);
     kh_status status = open_all(&run, s, &o, count, operands, err);
     if (!status) status = do_work(&run, s, &o, err);
+    if (run.source && status != KH_E_STOPPED) { /* also of a study that failed for that */
+        kh_error *to = status ? NULL : err;
+        const kh_status said = kh_broken_images_say(&session, run.broken, run.broken_count,
+                                                    kh_source_count(run.source), to);
+        if (!status) status = said;
+    }
     kh_ablate_run_clear(&run);
     kh_source_free(run.source);
     kh_session_close(&session);

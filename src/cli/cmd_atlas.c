@@ -230,10 +230,9 @@ static kh_status report(work *w, const kh_atlas_summary *summary, const kh_atlas
     const bool json = w->s->common.json;
     kh_status status = KH_OK;
     if (w->team->rank == 0 && (is_last || !json))
-        status = kh_atlas_say_summary(summary, o, w->s->out, is_last, json, err);
-    if (!status && w->team->rank == 0 && summary->images > 0 && summary->broken == summary->images)
-        status = kh_fail(err, KH_E_IO, "no image of %zu could be read; table 'broken' says why",
-                         summary->images);
+        status = kh_atlas_say_summary(summary, w->source, o, w->s->out, is_last, json, err);
+    if (!status && w->team->rank == 0 && summary->broken > 0 && o->out == w->s->out)
+        status = kh_atlas_say_broken(&w->session, w->source, o, err);
     return kh_team_agree(w->team, status, err);
 }
 

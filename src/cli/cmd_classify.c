@@ -13,6 +13,7 @@
 typedef struct settings {
     kh_common common;
     kh_model_settings model;
+    const char *label_file;
     size_t topk, batch;
     bool truth, exif_rotate, gray16_scale;
 } settings;
@@ -26,8 +27,11 @@ static void defaults(void *at) {
 static const kh_option options[] = {
     {KH_OPT_SIZE, "topk", 'k', offsetof(settings, topk), "K", "Classes per image. Default: 5."},
     {KH_OPT_FLAG, "truth", 0, offsetof(settings, truth), NULL,
-     "The true class is the wnid at the start of a file name or the folder's name; print the"
-     " accuracy."},
+     "The true class is the wnid at the start of a file name or the folder's name, or stands in the"
+     " list or archive; print the accuracy."},
+    {KH_OPT_TEXT, "label-file", 0, offsetof(settings, label_file), "FILE",
+     "True classes: lines 'name label', or one label a line in the order of the images. Implies "
+     "--truth."},
     {KH_OPT_SIZE, "batch", 'b', offsetof(settings, batch), "N",
      "Images per pass. Results do not depend on it. Default: 8."},
     {KH_OPT_FLAG, "exif-rotate", 0, offsetof(settings, exif_rotate), NULL,
@@ -40,9 +44,10 @@ static const kh_option options[] = {
 };
 
 typedef struct tally {
-    size_t labelled, top1, top5, failed;
+    size_t labelled, top1, top5;
     json_t *images, *broken;
-    bool is_short; /* an image is missing from the JSON: no memory */
+    bool is_short;   /* an image is missing from the JSON: no memory */
+    kh_status ended; /* not KH_OK: no image could be read */
 } tally;
 
 static bool is_within(const kh_prediction *top, size_t count, size_t truth) {
@@ -82,11 +87,14 @@ static json_t *image_json(const char *path, const kh_prediction *top, size_t cou
     return image;
 }
 
+static bool wants_truth(const settings *s) {
+    return s->truth || s->label_file;
+}
+
 static void report_image(tally *t, const settings *s, const kh_model *model, const char *path,
-                         const kh_prediction *top, size_t predictions) {
+                         size_t truth, const kh_prediction *top, size_t predictions) {
     const kh_classes *classes = kh_model_classes(model);
-    size_t truth = 0;
-    const bool known = s->truth && kh_classes_of_path(classes, path, &truth);
+    const bool known = wants_truth(s) && truth != KH_NO_CLASS;
     if (known) {
         t->labelled++;
         t->top1 += top[0].class_index == truth;
@@ -120,11 +128,13 @@ static kh_status classify_all(kh_session *session, const settings *s, const kh_i
                                       s->batch, predictions, NULL, top, err);
         status = kh_image_batch_blame(&batch, status, err);
         for (size_t i = 0; !status && i < batch.count; i++)
-            report_image(t, s, session->model, batch.paths[i], top + i * predictions, predictions);
+            report_image(t, s, session->model, batch.paths[i], batch.truths[i],
+                         top + i * predictions, predictions);
         (void)kh_session_progress(session, "images", next, inputs->count);
     }
-    t->failed = batch.failed;
-    if (!status && s->common.json) t->broken = kh_image_batch_failed_json(&batch);
+    if (!status && s->common.json) t->broken = kh_broken_images_json(batch.broken, batch.failed);
+    if (!status)
+        t->ended = kh_broken_images_say(session, batch.broken, batch.failed, inputs->count, err);
     kh_image_batch_clear(&batch);
     kh_free(top);
     return status;
@@ -136,18 +146,28 @@ static void print_accuracy(const tally *t) {
                100.0 * (double)t->top1 / (double)t->labelled,
                100.0 * (double)t->top5 / (double)t->labelled, t->labelled, KH_S(t->labelled));
     else
-        printf("no image has a true class in its file or folder name\n");
+        printf("no image has a true class\n");
 }
 
-static json_t *result_json(const tally *t, const settings *s, const kh_model *model) {
+static json_t *result_json(const tally *t, const kh_model *model) {
     json_t *root = json_pack("{s:o, s:O, s:O?}", "model", kh_model_receipt(model), "images",
                              t->images, "failed", t->broken);
-    if (s->truth && t->labelled)
+    if (t->labelled)
         json_object_set_new(root, "accuracy",
                             json_pack("{s:I, s:f, s:f}", "labelled", (json_int_t)t->labelled,
                                       "top1", (double)t->top1 / (double)t->labelled, "top5",
                                       (double)t->top5 / (double)t->labelled));
     return root;
+}
+
+static kh_status open_inputs(kh_session *session, const settings *s, size_t count, char **operands,
+                             kh_inputs *inputs, kh_error *err) {
+    const kh_source_options how = {.classes = kh_model_classes(session->model),
+                                   .label_file = s->label_file};
+    KH_TRY(kh_inputs_collect(operands, count, wants_truth(s) ? &how : NULL, inputs, err));
+    if (wants_truth(s))
+        kh_warn_without_classes(session, inputs->source, "there is no accuracy to tell");
+    return KH_OK;
 }
 
 static int run(const void *from, size_t count, char **operands, kh_error *err) {
@@ -159,19 +179,19 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     kh_session session = {0};
     kh_inputs inputs = {0};
     tally t = {.images = json_array()};
-    kh_status status = kh_inputs_collect(operands + 1, count - 1, &inputs, err);
-    if (!status) status = kh_session_open(&session, &s->common, err);
+    kh_status status = kh_session_open(&session, &s->common, err);
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
     if (!status) status = kh_require_classes(session.model, err);
+    if (!status) status = open_inputs(&session, s, count - 1, operands + 1, &inputs, err);
     if (!status) status = classify_all(&session, s, &inputs, &t, err);
     if (!status && (t.is_short || (s->common.json && !t.broken)))
         status = kh_fail(err, KH_E_MEMORY, "no memory for the JSON output");
     if (!status && s->common.json) {
-        if (!kh_print_json(result_json(&t, s, session.model), err)) status = KH_E_MEMORY;
-    } else if (!status && s->truth) {
+        if (!kh_print_json(result_json(&t, session.model), err)) status = KH_E_MEMORY;
+    } else if (!status && !t.ended && wants_truth(s)) {
         print_accuracy(&t);
     }
-    if (!status && t.failed) status = kh_images_failed(t.failed, inputs.count, err);
+    if (!status) status = t.ended;
     json_decref(t.images);
     json_decref(t.broken);
     kh_inputs_clear(&inputs);
@@ -185,9 +205,8 @@ const kh_command kh_cmd_classify = {
     .operands = "MODEL IMAGE...",
     .description =
         "IMAGE is a JPEG, PNG or WebP file, a folder of them, @FILE with one path a line,"
-        " - for such a list on standard input, or demo:images. An image that cannot be read is "
-        "reported"
-        " and skipped; the exit status is then 1.",
+        " - for such a list on standard input, an archive (tar, zip), or demo:images. An image that"
+        " cannot be read is named and skipped; when none can be read the exit status is 1.",
     .examples = "  keyhole classify MODEL photo.jpg\n"
                 "  keyhole classify MODEL val/ --truth --json > val.json\n"
                 "  keyhole classify demo demo:images --truth\n",

@@ -16,7 +16,7 @@ enum { MAX_LOOK_IMAGES = 4096, MAX_LOOK_NEURONS = 64 };
 typedef struct settings {
     kh_common common;
     kh_model_settings model;
-    const char *class_query, *mode, *scale, *site, *out, *block;
+    const char *class_query, *mode, *scale, *site, *out, *block, *label_file;
     size_t topk, batch;
     double percentile;
     bool truth, no_blocks, norm_before_mean, r_compat, exif_rotate, gray16_scale, overwrite;
@@ -37,7 +37,10 @@ static const kh_option options[] = {
     {KH_OPT_TEXT, "class", 'c', offsetof(settings, class_query), "CLASS",
      "Whose neurons: index, wnid or name. Default: each image's predicted class."},
     {KH_OPT_FLAG, "truth", 0, offsetof(settings, truth), NULL,
-     "Whose neurons: the class named by the file (wnid) or its folder."},
+     "Whose neurons: the class named by the file (wnid) or its folder, the list or archive."},
+    {KH_OPT_TEXT, "label-file", 0, offsetof(settings, label_file), "FILE",
+     "True classes: lines 'name label', or one label a line in the order of the images. Implies "
+     "--truth."},
     {KH_OPT_SIZE, "topk", 'k', offsetof(settings, topk), "K", "Neurons per class. Default: 5."},
     {KH_OPT_TEXT, "block", 0, offsetof(settings, block), "B",
      "Rank within this block instead of over all blocks."},
@@ -71,6 +74,10 @@ static const kh_option options[] = {
     {0},
 };
 
+static bool wants_truth(const settings *s) {
+    return s->truth || s->label_file;
+}
+
 static kh_status read_images(kh_session *session, const settings *s, const kh_inputs *inputs,
                              kh_look_result *r, kh_image_batch *batch, kh_error *err) {
     static kh_decode_options decode;
@@ -84,7 +91,7 @@ static kh_status read_images(kh_session *session, const settings *s, const kh_in
     KH_TRY(kh_image_batch_init(batch, session, &decode, inputs->count, true, err));
     size_t next = 0;
     KH_TRY(kh_image_batch_fill(batch, inputs, &next, err));
-    if (batch->count == 0) return kh_images_failed(batch->failed, inputs->count, err);
+    KH_TRY(kh_broken_images_say(session, batch->broken, batch->failed, inputs->count, err));
     r->photos = batch->bytes;
     r->tensors = batch->floats;
     r->paths = (char **)(void *)batch->paths;
@@ -102,11 +109,14 @@ static kh_status choose_classes(const settings *s, const kh_image_batch *batch,
     if (s->class_query) KH_TRY(kh_classes_find(classes, s->class_query, &one, err));
     r->asked_class = s->class_query != NULL;
     for (size_t i = 0; i < batch->count; i++) {
-        if (!kh_classes_of_path(classes, batch->paths[i], &r->truth[i])) r->truth[i] = SIZE_MAX;
-        asked[i] = s->truth ? r->truth[i] : one;
-        if (s->truth && r->truth[i] == SIZE_MAX)
+        r->truth[i] = batch->truths[i]; /* resolved with --truth only */
+        if (!wants_truth(s) && !kh_classes_of_path(classes, batch->paths[i], &r->truth[i]))
+            r->truth[i] = KH_NO_CLASS;
+        asked[i] = wants_truth(s) ? r->truth[i] : one;
+        if (asked[i] == KH_NO_CLASS)
             return kh_fail(err, KH_E_NOT_FOUND,
-                           "--truth: neither the name nor the folder of '%s' is a class",
+                           "--truth: '%s' has no true class, neither its name nor its folder is "
+                           "one; " KH_GIVE_CLASSES,
                            kh_shown(batch->paths[i], strlen(batch->paths[i]), shown, sizeof shown));
     }
     return KH_OK;
@@ -156,7 +166,7 @@ static kh_status look(kh_session *session, const settings *s, const kh_inputs *i
     r->percentile = s->percentile;
     r->site = s->site;
     r->block = s->block;
-    r->from_truth = s->truth;
+    r->from_truth = wants_truth(s);
     r->exif_rotate = s->exif_rotate;
     r->gray16_scale = s->gray16_scale;
     (void)snprintf(
@@ -172,7 +182,7 @@ static kh_status look(kh_session *session, const settings *s, const kh_inputs *i
     if (!status) status = look_options(session, s, r, &how, err);
     if (!status)
         status = kh_lens_look(session->ctx, session->model, &how, batch->floats, batch->count,
-                              s->class_query || s->truth ? asked : NULL, &r->look, err);
+                              s->class_query || wants_truth(s) ? asked : NULL, &r->look, err);
     status = kh_image_batch_blame(batch, status, err);
     kh_free(asked);
     if (!status) status = kh_outdir_begin(s->out, "look", err);
@@ -257,7 +267,7 @@ static kh_status print_result(const settings *s, const kh_look_result *r,
     json_t *root = json_pack("{s:o, s:[II], s:o, s:o, s:o}", "model", kh_model_receipt(r->model),
                              "grid", (json_int_t)r->look.grid.height,
                              (json_int_t)r->look.grid.width, "out", kh_json_text(s->out), "images",
-                             images, "failed", kh_image_batch_failed_json(batch));
+                             images, "failed", kh_broken_images_json(batch->broken, batch->failed));
     return kh_print_json(root, err) ? KH_OK : KH_E_MEMORY;
 }
 
@@ -267,8 +277,8 @@ static bool is_misused(const settings *s, kh_error *err) {
     if (s->batch == 0) return kh_fail(err, KH_E_ARG, "--batch starts at 1");
     if (!(s->percentile > 0.0 && s->percentile <= 100.0)) /* 0 is the figure's word for 80 */
         return kh_fail(err, KH_E_ARG, "--percentile is above 0 and at most 100");
-    if (s->truth && s->class_query)
-        return kh_fail(err, KH_E_ARG, "--class and --truth exclude each other");
+    if (wants_truth(s) && s->class_query)
+        return kh_fail(err, KH_E_ARG, "--class and --truth (or --label-file) exclude each other");
     return false;
 }
 
@@ -280,13 +290,17 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     kh_ranking ranking = {0};
     kh_image_batch batch = {0};
     kh_look_result result = {0};
-    kh_status status = kh_inputs_collect(operands + 1, count - 1, &inputs, err);
-    if (!status) status = kh_session_open(&session, &s->common, err);
+    kh_status status = kh_session_open(&session, &s->common, err);
     if (!status) status = kh_session_model(&session, operands[0], &s->model, err);
     if (!status) status = kh_require_classes(session.model, err);
+    if (!status) {
+        const kh_source_options how = {.classes = kh_model_classes(session.model),
+                                       .label_file = s->label_file};
+        status =
+            kh_inputs_collect(operands + 1, count - 1, wants_truth(s) ? &how : NULL, &inputs, err);
+    }
     if (!status) status = look(&session, s, &inputs, &ranking, &batch, &result, err);
     if (!status) status = print_result(s, &result, &batch, err);
-    if (!status && batch.failed) status = kh_images_failed(batch.failed, inputs.count, err);
     kh_look_clear(&result.look);
     kh_free(result.truth);
     kh_image_batch_clear(&batch);

@@ -72,16 +72,21 @@ static void fill_options(const kh_perturb_settings *s, kh_session *session,
     o->decode = decode;
     o->see = kh_perturb_files_see;
     o->see_user = files;
+    o->broken = kh_perturb_files_miss;
+    o->broken_user = files;
     o->progress = kh_session_progress;
     o->progress_user = session;
     o->warn = kh_session_warn;
     o->warn_user = session;
 }
 
-static kh_status say(const kh_perturb_settings *s, const kh_perturbation *p, kh_error *err) {
-    if (s->common.json) return kh_print_json(kh_perturb_json(p, s->out), err) ? KH_OK : KH_E_MEMORY;
-    printf("%zu image%s of known class, %zu with tokens that show it\n", p->labelled,
+static kh_status say(const kh_perturb_files *files, const kh_perturbation *p, kh_error *err) {
+    if (files->settings->common.json)
+        return kh_print_json(kh_perturb_json(files, p), err) ? KH_OK : KH_E_MEMORY;
+    printf("%zu image%s of known class, %zu with tokens that show it", p->labelled,
            KH_S(p->labelled), p->with_maps);
+    if (p->broken) printf("; %zu could not be read", p->broken);
+    putchar('\n');
     for (size_t k = 0; k < p->row_count; k++) {
         const kh_perturb_row *r = &p->rows[k];
         const double n = r->images ? (double)r->images : 1, t = r->tokens ? (double)r->tokens : 1;
@@ -107,8 +112,16 @@ static kh_status study(const kh_perturb_settings *s, kh_session *session, const 
     if (s->truth) status = kh_label_set_open(s->truth, NULL, &set, err);
     o.label_set = set;
     if (!status) status = kh_lens_perturb(session->ctx, session->model, source, &o, &p, err);
+    if (files->broken_status) status = kh_fail(err, files->broken_status, "no memory for a list");
+    if (status) { /* broken images may be the reason */
+        (void)kh_broken_images_say(session, files->broken, files->broken_count,
+                                   kh_source_count(source), NULL);
+    } else {
+        status = kh_broken_images_say(session, files->broken, files->broken_count,
+                                      kh_source_count(source), err);
+    }
     if (!status) status = kh_perturb_files_write(files, &p, &decode, err);
-    if (!status) status = say(s, &p, err);
+    if (!status) status = say(files, &p, err);
     kh_perturbation_clear(&p);
     kh_label_set_close(set);
     return status;
@@ -144,6 +157,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
                                                   .label_file = s->label_file};
         status = kh_inputs_open(operands + 1, count - 1, &source_options, &source, err);
     }
+    if (!status) status = kh_require_truth(source, err);
     if (!status) status = kh_perturb_files_init(&files, s, session.model, source, err);
     if (!status) status = study(s, &session, source, &files, err);
     kh_perturb_files_clear(&files);

@@ -179,7 +179,7 @@ static kh_status read_magnitudes(kh_dream_run *run, size_t side, kh_error *err) 
     kh_inputs inputs = {0};
     char *folder = kh_strdup(run->options->magnitudes);
     if (!folder) return kh_fail(err, KH_E_MEMORY, "no memory for a list of images");
-    kh_status status = kh_inputs_collect(&folder, 1, &inputs, err);
+    kh_status status = kh_inputs_collect(&folder, 1, NULL, &inputs, err);
     const size_t count = inputs.count, floats = 3 * side * (side / 2 + 1);
     float *sum = NULL, *one = NULL;
     if (!status) {
@@ -203,8 +203,20 @@ static kh_status read_magnitudes(kh_dream_run *run, size_t side, kh_error *err) 
     return status;
 }
 
+/* What is looked at only behind the painting is there beforehand. */
+static kh_status check_natural(const kh_dream_run *run, kh_error *err) {
+    kh_inputs inputs = {0};
+    char *folder = kh_strdup(run->options->natural);
+    if (!folder) return kh_fail(err, KH_E_MEMORY, "no memory for a list of images");
+    const kh_status status = kh_inputs_collect(&folder, 1, NULL, &inputs, err);
+    kh_inputs_clear(&inputs);
+    kh_free(folder);
+    return status ? kh_error_context(err, status, "--natural") : KH_OK;
+}
+
 kh_status kh_dream_run_given(kh_dream_run *run, kh_error *err) {
     const size_t side = run->settings.size;
+    if (run->options->natural) KH_TRY(check_natural(run, err));
     if (run->options->photo) {
         if (run->settings.paint != KH_PAINT_FOURIER)
             return kh_fail(err, KH_E_UNSUPPORTED, "--photo goes with Fourier painting only");

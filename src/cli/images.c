@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MOST_NAMED = 5 };
+
 kh_status kh_image_batch_init(kh_image_batch *batch, kh_session *session,
                               const kh_decode_options *decode, size_t capacity, bool keeps_bytes,
                               kh_error *err) {
@@ -18,7 +20,8 @@ kh_status kh_image_batch_init(kh_image_batch *batch, kh_session *session,
     batch->floats = kh_alloc_floats(capacity * batch->image_floats);
     batch->bytes = kh_calloc(capacity, sizeof *batch->bytes);
     batch->paths = kh_calloc(capacity, sizeof *batch->paths);
-    if (!batch->floats || !batch->bytes || !batch->paths) {
+    batch->truths = kh_calloc(capacity, sizeof *batch->truths);
+    if (!batch->floats || !batch->bytes || !batch->paths || !batch->truths) {
         kh_image_batch_clear(batch);
         return kh_fail(err, KH_E_MEMORY, "no memory for a batch of %zu images; try --batch 1",
                        capacity);
@@ -36,6 +39,7 @@ void kh_image_batch_clear(kh_image_batch *batch) {
     kh_free(batch->floats);
     kh_free(batch->bytes);
     kh_free(batch->paths);
+    kh_free(batch->truths);
     kh_broken_images_clear(batch->broken, batch->failed);
     *batch = (kh_image_batch){0};
 }
@@ -57,59 +61,24 @@ static kh_status load(kh_image_batch *batch, const kh_source *source, size_t ind
     return status;
 }
 
-kh_status kh_broken_images_add(kh_broken_image **list, size_t *count, const char *path,
-                               const char *why, bool says, kh_error *err) {
-    char shown[KH_SHOWN_BYTES * 2];
-    kh_shown(path, strlen(path), shown, sizeof shown);
-    const bool names_it = strstr(why, shown) != NULL;
-    if (says)
-        fprintf(stderr, "keyhole: %s%s%s\n", names_it ? "" : shown, names_it ? "" : ": ", why);
-    const size_t length = strlen(shown);
-    if (strncmp(why, shown, length) == 0 && strncmp(why + length, ": ", 2) == 0) why += length + 2;
-    kh_broken_image *broken = kh_realloc(*list, *count + 1, sizeof *broken);
-    if (broken) *list = broken;
-    char *reason = broken ? kh_strdup(why) : NULL;
-    if (!reason) return kh_fail(err, KH_E_MEMORY, "no memory to remember a broken image");
-    broken[(*count)++] = (kh_broken_image){path, reason};
-    return KH_OK;
-}
-
-void kh_broken_images_clear(kh_broken_image *list, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        kh_free(list[i].reason);
-    kh_free(list);
-}
-
 kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, size_t *next,
                               kh_error *err) {
     drop_bytes(batch);
     batch->count = 0;
     while (*next < inputs->count && batch->count < batch->capacity) {
         const size_t index = (*next)++;
-        const char *path = kh_source_get(inputs->source, index).name;
+        const kh_source_image image = kh_source_get(inputs->source, index);
         kh_error why = {KH_OK, ""};
         const kh_status status = load(batch, inputs->source, index, batch->count, &why);
         if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
         if (status) {
-            KH_TRY(kh_broken_images_add(&batch->broken, &batch->failed, path, why.text, true, err));
+            KH_TRY(kh_broken_images_add(&batch->broken, &batch->failed, image.name, why.text, err));
             continue;
         }
-        batch->paths[batch->count++] = path;
+        batch->truths[batch->count] = image.truth;
+        batch->paths[batch->count++] = image.name;
     }
     return KH_OK;
-}
-
-json_t *kh_image_batch_failed_json(const kh_image_batch *batch) {
-    json_t *list = json_array();
-    for (size_t i = 0; i < batch->failed; i++) {
-        json_t *one = json_pack("{s:o, s:o}", "image", kh_json_text(batch->broken[i].path),
-                                "reason", kh_json_text(batch->broken[i].reason));
-        if (json_array_append_new(list, one) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
-    return list;
 }
 
 kh_status kh_image_batch_blame(const kh_image_batch *batch, kh_status status, kh_error *err) {
@@ -143,7 +112,96 @@ kh_status kh_require_classes(const kh_model *model, kh_error *err) {
                    " use one that was fine-tuned for classification");
 }
 
-kh_status kh_images_failed(size_t failed, size_t total, kh_error *err) {
-    return kh_fail(err, KH_E_FORMAT, "%zu of %zu image%s could not be read (listed above)", failed,
-                   total, KH_S(total));
+/* ---- images that cannot be read ------------------------------------------------------------- */
+
+kh_status kh_broken_images_add(kh_broken_image **list, size_t *count, const char *path,
+                               const char *why, kh_error *err) {
+    char shown[KH_SHOWN_BYTES * 2];
+    kh_shown(path, strlen(path), shown, sizeof shown);
+    const size_t length = strlen(shown);
+    if (strncmp(why, shown, length) == 0 && strncmp(why + length, ": ", 2) == 0) why += length + 2;
+    kh_broken_image *broken = kh_realloc(*list, *count + 1, sizeof *broken);
+    if (broken) *list = broken;
+    char *reason = broken ? kh_strdup(why) : NULL;
+    if (!reason) return kh_fail(err, KH_E_MEMORY, "no memory to remember a broken image");
+    broken[(*count)++] = (kh_broken_image){path, reason};
+    return KH_OK;
+}
+
+void kh_broken_images_clear(kh_broken_image *list, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        kh_free(list[i].reason);
+    kh_free(list);
+}
+
+static void name_first(const kh_broken_image *list, size_t count) {
+    char shown[KH_SHOWN_BYTES * 2];
+    for (size_t i = 0; i < count && i < MOST_NAMED; i++) {
+        kh_shown(list[i].path, strlen(list[i].path), shown, sizeof shown);
+        const bool names_it = strstr(list[i].reason, shown) != NULL;
+        fprintf(stderr, "keyhole: %s%s%s\n", names_it ? "" : shown, names_it ? "" : ": ",
+                list[i].reason);
+    }
+}
+
+kh_status kh_broken_images_say(kh_session *session, const kh_broken_image *list, size_t count,
+                               size_t total, kh_error *err) {
+    char text[160], which[40] = "listed above";
+    if (count == 0) return KH_OK;
+    if (count > MOST_NAMED)
+        (void)snprintf(which, sizeof which, "the first %d are listed above", MOST_NAMED);
+    if (!session->common.quiet || count == total) name_first(list, count);
+    if (count == total)
+        return kh_fail(err, KH_E_FORMAT, "%zu of %zu image%s could not be read (%s)", count, total,
+                       KH_S(total), which);
+    (void)snprintf(text, sizeof text, "%zu of %zu images could not be read and %s skipped (%s)",
+                   count, total, count == 1 ? "was" : "were", which);
+    kh_session_warn(session, text);
+    return KH_OK;
+}
+
+json_t *kh_broken_images_json(const kh_broken_image *list, size_t count) {
+    json_t *out = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_t *one = json_pack("{s:o, s:o}", "image", kh_json_text(list[i].path), "reason",
+                                kh_json_text(list[i].reason));
+        if (json_array_append_new(out, one) != 0) {
+            json_decref(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
+void kh_broken_images_list(const kh_broken_image *list, size_t count, kh_manifest *manifest) {
+    static const char *const keys[] = {"image", "reason"};
+    kh_store_manifest_texts(manifest, "failed", NULL, 0); /* an empty list: all were read */
+    for (size_t i = 0; i < count; i++) {
+        const char *const texts[] = {list[i].path, list[i].reason};
+        kh_store_manifest_row(manifest, "failed", keys, texts, 2);
+    }
+}
+
+/* ---- images without a class ------------------------------------------------------------------ */
+
+static bool has_truth(const kh_source *source) {
+    for (size_t i = 0; i < kh_source_count(source); i++)
+        if (kh_source_get(source, i).truth != KH_NO_CLASS) return true;
+    return false;
+}
+
+kh_status kh_require_truth(const kh_source *source, kh_error *err) {
+    const size_t images = kh_source_count(source);
+    if (has_truth(source)) return KH_OK;
+    return kh_fail(err, KH_E_ARG, "none of %zu image%s has a true class; " KH_GIVE_CLASSES, images,
+                   KH_S(images));
+}
+
+void kh_warn_without_classes(kh_session *session, const kh_source *source, const char *what) {
+    char text[400];
+    const size_t images = kh_source_count(source);
+    if (has_truth(source)) return;
+    (void)snprintf(text, sizeof text, "none of %zu image%s has a true class: %s; " KH_GIVE_CLASSES,
+                   images, KH_S(images), what);
+    kh_session_warn(session, text);
 }

@@ -5,16 +5,34 @@
 #include "cli/inputs.h"
 #include "cli/session.h"
 
+/* What to do about images without true classes. */
+#define KH_GIVE_CLASSES "put them in folders named after their classes, or give --label-file FILE"
+
 typedef struct kh_broken_image {
     const char *path; /* borrowed from the inputs */
     char *reason;     /* fit for a terminal */
 } kh_broken_image;
 
-/* Adds a skipped image to a list, and says on standard error why (says). The reason loses the path
- * it begins with. */
+/* Adds a skipped image to a list. The reason loses the path it begins with. */
 kh_status kh_broken_images_add(kh_broken_image **list, size_t *count, const char *path,
-                               const char *why, bool says, kh_error *err);
+                               const char *why, kh_error *err);
 void kh_broken_images_clear(kh_broken_image *list, size_t count);
+
+/* Once, when all were tried: the first few with their reasons and a warning of how many, on
+ * standard error unless --quiet. When none of `total` could be read it is a failure, with the same
+ * names: KH_E_FORMAT. */
+kh_status kh_broken_images_say(kh_session *session, const kh_broken_image *list, size_t count,
+                               size_t total, kh_error *err);
+/* [{"image": path, "reason": text}]; NULL when memory ends. */
+json_t *kh_broken_images_json(const kh_broken_image *list, size_t count);
+/* The same in a manifest: "failed", empty when all were read. */
+void kh_broken_images_list(const kh_broken_image *list, size_t count, kh_manifest *manifest);
+
+/* KH_E_ARG, with what to do, when none of the images has a true class. */
+kh_status kh_require_truth(const kh_source *source, kh_error *err);
+/* Once: of images without a single true class, what that leaves out ("what ... stays empty") and
+ * what to do. */
+void kh_warn_without_classes(kh_session *session, const kh_source *source, const char *what);
 
 typedef struct kh_image_batch {
     kh_session *session;
@@ -24,6 +42,7 @@ typedef struct kh_image_batch {
     float *floats;      /* [count, 3, height, width] */
     kh_image *bytes;    /* [count] what the model sees, when kept */
     const char **paths; /* [count] borrowed from the inputs */
+    size_t *truths;     /* [count] true classes, where the inputs say them */
     bool keeps_bytes;
     kh_broken_image *broken; /* [failed] */
     size_t failed;           /* images that could not be read so far */
@@ -37,12 +56,9 @@ kh_status kh_image_batch_init(kh_image_batch *batch, kh_session *session,
 void kh_image_batch_clear(kh_image_batch *batch);
 
 /* Takes inputs from *next on until the batch is full or they end, and advances *next. An image that
- * cannot be read is said on standard error and kept in `broken`. Fails only when memory ends. */
+ * cannot be read is kept in `broken`. Fails only when memory ends. */
 kh_status kh_image_batch_fill(kh_image_batch *batch, const kh_inputs *inputs, size_t *next,
                               kh_error *err);
-
-/* [{"image": path, "reason": text}] of the broken ones; NULL when memory ends. */
-json_t *kh_image_batch_failed_json(const kh_image_batch *batch);
 
 /* After KH_E_NUMERIC from a pass over the batch: looks which image it was and puts its path before
  * err's text. Returns `status`. */
@@ -53,8 +69,5 @@ kh_status kh_require_classes(const kh_model *model, kh_error *err);
 
 /* To standard output as text for people: what a terminal might obey is written \xNN. */
 void kh_print_path(const char *path);
-
-/* "3 of 200 images could not be read" */
-kh_status kh_images_failed(size_t failed, size_t total, kh_error *err);
 
 #endif

@@ -64,9 +64,10 @@ kh_status kh_inputs_open(char *const *operands, size_t count, const kh_source_op
     return status;
 }
 
-kh_status kh_inputs_collect(char *const *operands, size_t count, kh_inputs *out, kh_error *err) {
+kh_status kh_inputs_collect(char *const *operands, size_t count, const kh_source_options *options,
+                            kh_inputs *out, kh_error *err) {
     *out = (kh_inputs){0};
-    KH_TRY(kh_inputs_open(operands, count, NULL, &out->source, err));
+    KH_TRY(kh_inputs_open(operands, count, options, &out->source, err));
     out->count = kh_source_count(out->source);
     return KH_OK;
 }

@@ -14,7 +14,8 @@ typedef struct kh_inputs {
  */
 kh_status kh_inputs_open(char *const *operands, size_t count, const kh_source_options *options,
                          kh_source **out, kh_error *err);
-kh_status kh_inputs_collect(char *const *operands, size_t count, kh_inputs *out, kh_error *err);
+kh_status kh_inputs_collect(char *const *operands, size_t count, const kh_source_options *options,
+                            kh_inputs *out, kh_error *err);
 void kh_inputs_clear(kh_inputs *inputs);
 
 #endif

@@ -127,7 +127,6 @@ static void list_figures(kh_manifest *m, const kh_look_result *r) {
 }
 
 static kh_status write_manifest(const kh_look_result *r, const char *folder, kh_error *err) {
-    static const char *const row_keys[] = {"image", "reason"};
     const kh_look *l = &r->look;
     kh_manifest *m = NULL;
     KH_TRY(kh_store_manifest_create("look", &m, err));
@@ -149,11 +148,7 @@ static kh_status write_manifest(const kh_look_result *r, const char *folder, kh_
     kh_store_manifest_size(m, "look.grid_height", l->grid.height);
     kh_store_manifest_size(m, "look.grid_width", l->grid.width);
     kh_store_manifest_texts(m, "images", (const char *const *)(void *)r->paths, l->images);
-    kh_store_manifest_texts(m, "failed", NULL, 0); /* an empty list says that all were read */
-    for (size_t i = 0; i < r->broken_count; i++) {
-        const char *const texts[] = {r->broken[i].path, r->broken[i].reason};
-        kh_store_manifest_row(m, "failed", row_keys, texts, 2);
-    }
+    kh_broken_images_list(r->broken, r->broken_count, m);
     const size_t shape[] = {l->images, l->k, l->patches};
     const size_t block_shape[] = {l->images, l->blocks, l->patches};
     kh_store_manifest_file(m, "look.csv", NULL, 0, "one row per image and rank");

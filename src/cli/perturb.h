@@ -2,6 +2,7 @@
 #ifndef KH_CLI_PERTURB_H
 #define KH_CLI_PERTURB_H
 
+#include "cli/images.h"
 #include "cli/outdir.h"
 #include "cli/session.h"
 
@@ -22,6 +23,9 @@ typedef struct kh_perturb_files {
     size_t *ids; /* [count] */
     /* [count, patches]; neuron NULL unless asked for, relevance unless it was left out */
     float *gradient, *neuron, *relevance;
+    kh_broken_image *broken;
+    size_t broken_count;
+    kh_status broken_status; /* KH_E_MEMORY: not all are in the list */
 } kh_perturb_files;
 
 /* The maps there are, in the order in which they are drawn. */
@@ -52,6 +56,8 @@ void kh_perturb_files_clear(kh_perturb_files *files);
 /* The callback of kh_perturb_options; user: the files. */
 void kh_perturb_files_see(void *files, size_t image, const float *gradient, const float *neuron,
                           const float *relevance);
+/* And that of images which cannot be read. */
+void kh_perturb_files_miss(void *files, size_t image, const char *reason);
 /* perturb.csv, removal.csv, auc.csv, images.csv, map.npy, relevance.npy, neuron_gradient.npy,
  * figures, pictures and manifest.json. */
 kh_status kh_perturb_files_write(const kh_perturb_files *files, const kh_perturbation *p,
@@ -70,6 +76,6 @@ kh_status kh_perturb_write_figures(const kh_perturb_files *files, const kh_pertu
                                    const kh_decode_options *decode, kh_error *err);
 void kh_perturb_list_figures(const kh_perturbation *p, kh_manifest *manifest);
 
-json_t *kh_perturb_json(const kh_perturbation *p, const char *out);
+json_t *kh_perturb_json(const kh_perturb_files *files, const kh_perturbation *p);
 
 #endif

@@ -31,6 +31,7 @@ void kh_perturb_files_clear(kh_perturb_files *f) {
     kh_free(f->gradient);
     kh_free(f->neuron);
     kh_free(f->relevance);
+    kh_broken_images_clear(f->broken, f->broken_count);
     *f = (kh_perturb_files){0};
 }
 
@@ -43,6 +44,13 @@ void kh_perturb_files_see(void *files, size_t image, const float *gradient, cons
     if (relevance)
         memcpy(f->relevance + f->count * f->patches, relevance, f->patches * sizeof *relevance);
     f->count++;
+}
+
+void kh_perturb_files_miss(void *files, size_t image, const char *reason) {
+    kh_perturb_files *f = files;
+    const char *name = kh_source_get(f->source, image).name;
+    const kh_status status = kh_broken_images_add(&f->broken, &f->broken_count, name, reason, NULL);
+    if (status) f->broken_status = status;
 }
 
 size_t kh_perturb_maps(const kh_perturb_files *f, kh_perturb_map *out) {
@@ -290,6 +298,7 @@ static kh_status write_manifest(const kh_perturb_files *f, const kh_perturbation
     kh_store_manifest_size(m, "settings.steps", s->steps);
     kh_store_manifest_size(m, "settings.random", s->random);
     kh_store_manifest_size(m, "settings.seed", s->seed);
+    kh_broken_images_list(f->broken, f->broken_count, m);
     list_files(f, p, pictures, m);
     const kh_status status = kh_outdir_finish(s->out, m, err);
     kh_store_manifest_free(m);
@@ -320,7 +329,7 @@ kh_status kh_perturb_files_write(const kh_perturb_files *f, const kh_perturbatio
     return write_manifest(f, p, pictures, err);
 }
 
-json_t *kh_perturb_json(const kh_perturbation *p, const char *out) {
+json_t *kh_perturb_json(const kh_perturb_files *f, const kh_perturbation *p) {
     json_t *rows = json_array(), *curves = json_array();
     for (size_t k = 0; k < p->row_count; k++) {
         const kh_perturb_row *r = &p->rows[k];
@@ -339,7 +348,9 @@ json_t *kh_perturb_json(const kh_perturbation *p, const char *out) {
                                                 "auc_base", kh_json_number(c->auc_base),
                                                 "auc_published", kh_json_number(c->auc_published)));
     }
-    return json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "out", out, "images", (json_int_t)p->images,
-                     "labelled", (json_int_t)p->labelled, "with_maps", (json_int_t)p->with_maps,
-                     "perturbations", rows, "removal", curves);
+    return json_pack("{s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "out", kh_json_text(f->settings->out),
+                     "images", (json_int_t)p->images, "labelled", (json_int_t)p->labelled,
+                     "with_maps", (json_int_t)p->with_maps, "failed",
+                     kh_broken_images_json(f->broken, f->broken_count), "perturbations", rows,
+                     "removal", curves);
 }

@@ -1,4 +1,5 @@
 /* What the verdicts of `reproduce` need: a ranking, an atlas of the images, a dissection. */
+#include "cli/atlas.h"
 #include "cli/images.h"
 #include "cli/outdir.h"
 #include "cli/reproduce.h"
@@ -156,9 +157,7 @@ static kh_status run_atlas(kh_reproduce *r, kh_atlas_options *o, kh_error *err) 
     kh_atlas_summary summary;
     KH_TRY(kh_atlas(r->session->ctx, r->session->model, r->source, o, &summary, err));
     r->is_run_reused = summary.done_now == 0;
-    if (summary.images > 0 && summary.broken == summary.images)
-        return kh_fail(err, KH_E_IO, "none of the %zu images could be read; table 'broken' of '%s'",
-                       summary.images, r->run);
+    if (summary.broken > 0) KH_TRY(kh_atlas_say_broken(r->session, r->source, o, err));
     return kh_outdir_path(r->run, r->database, sizeof r->database, err, "run.sqlite");
 }
 

@@ -50,6 +50,7 @@ kh_status kh_source_add(kh_source *source, const char *name, size_t truth, kh_er
 static kh_status add_operand(kh_source *source, const char *operand, kh_error *err) {
     if (strcmp(operand, "-") == 0) return kh_source_add_list(source, "/dev/stdin", err);
     if (operand[0] == '@') return kh_source_add_list(source, operand + 1, err);
+    KH_TRY(kh_source_check_operand(operand, err));
     if (kh_is_directory(operand)) return kh_source_add_folder(source, operand, err);
     if (kh_is_archive_name(operand)) return kh_source_add_archive(source, operand, err);
     return kh_source_add(source, operand, KH_NO_CLASS, err);

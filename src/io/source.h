@@ -28,6 +28,10 @@ bool kh_is_archive_name(const char *name);
 /* Takes over nothing: name is copied. */
 kh_status kh_source_add(kh_source *source, const char *name, size_t truth, kh_error *err);
 
+/* What was named must be there: KH_E_NOT_FOUND with the path and, where there is one, what it may
+ * have meant; KH_E_IO. */
+kh_status kh_source_check_operand(const char *operand, kh_error *err);
+
 /* What an operand of each kind adds. */
 kh_status kh_source_add_folder(kh_source *source, const char *path, kh_error *err);
 kh_status kh_source_add_list(kh_source *source, const char *path, kh_error *err);

@@ -82,12 +82,19 @@ static int compare_names(const void *left, const void *right) {
     return order ? order : (a->at > b->at) - (a->at < b->at);
 }
 
+/* Its file name, without folder and archive. */
+static const char *name_of(const kh_source *source, const kh_source_item *item) {
+    const bool is_member = item->archive != SIZE_MAX;
+    const size_t prefix = is_member ? strlen(source->archives[item->archive]) + 1 : 0;
+    return kh_path_base(item->name + prefix);
+}
+
 /* The images a label line can mean: by file name without its folder. */
 static named *sorted_names(const kh_source *source) {
     named *names = kh_calloc(source->count, sizeof *names);
     if (!names) return NULL;
     for (size_t i = 0; i < source->count; i++)
-        names[i] = (named){kh_path_base(source->items[i].name), i};
+        names[i] = (named){name_of(source, &source->items[i]), i};
     qsort(names, source->count, sizeof *names, compare_names);
     return names;
 }
@@ -129,12 +136,22 @@ typedef struct label_reader {
     kh_source *source;
     named *names;
     size_t lines, labelled, ordered;
+    char first[KH_SHOWN_BYTES]; /* name in the file, fit for a terminal */
 } label_reader;
 
 static kh_status bad_label(const label_reader *r, const char *label, kh_error *err) {
     char shown[KH_SHOWN_BYTES];
     return kh_fail(err, KH_E_FORMAT, "label file, line %zu: '%s' is no class of this model",
                    r->lines, kh_shown(label, strlen(label), shown, sizeof shown));
+}
+
+static void label_all(label_reader *r, const char *name, size_t truth) {
+    const kh_source *source = r->source;
+    for (size_t i = first_of(r->names, source->count, name);
+         i < source->count && strcmp(r->names[i].name, name) == 0; i++) {
+        source->items[r->names[i].at].truth = truth;
+        r->labelled++;
+    }
 }
 
 static kh_status take_line(label_reader *r, char *line, kh_error *err) {
@@ -151,12 +168,27 @@ static kh_status take_line(label_reader *r, char *line, kh_error *err) {
     }
     if (!kh_label_class(source->classes, label, &truth)) return bad_label(r, label, err);
     const char *base = kh_path_base(line);
-    for (size_t i = first_of(r->names, source->count, base);
-         i < source->count && strcmp(r->names[i].name, base) == 0; i++) {
-        source->items[r->names[i].at].truth = truth;
-        r->labelled++;
-    }
+    const char *member = strrchr(base, ':'); /* "set.tar:a.png", as images of archives are called */
+    const size_t before = r->labelled;
+    if (!r->first[0]) (void)kh_shown(line, strlen(line), r->first, sizeof r->first);
+    label_all(r, base, truth);
+    if (member && r->labelled == before) label_all(r, member + 1, truth);
     return KH_OK;
+}
+
+static kh_status names_none(const label_reader *r, const char *file, kh_error *err) {
+    const kh_source *source = r->source;
+    const char *image = name_of(source, &source->items[0]);
+    char shown[KH_SHOWN_BYTES];
+    (void)kh_shown(image, strlen(image), shown, sizeof shown);
+    if (!r->first[0])
+        return kh_fail(err, KH_E_FORMAT,
+                       "label file '%s' holds no labels; lines are 'name label', such as '%s 0'",
+                       file, shown);
+    return kh_fail(err, KH_E_FORMAT,
+                   "label file '%s' names none of %zu image%s: its first name is '%s', the first "
+                   "image is '%s'; file names must be the same, folders do not count",
+                   file, source->count, KH_S(source->count), r->first, shown);
 }
 
 kh_status kh_source_read_labels(kh_source *source, const char *path, kh_error *err) {
@@ -181,9 +213,7 @@ kh_status kh_source_read_labels(kh_source *source, const char *path, kh_error *e
                          "label file '%s': %zu lines are labels alone, for %zu images; either one "
                          "for every image in order, or lines 'name label'",
                          shown, r.ordered, source->count);
-    if (!status && !r.ordered && !r.labelled)
-        status = kh_fail(err, KH_E_FORMAT, "label file '%s' names none of the %zu images", shown,
-                         source->count);
+    if (!status && !r.ordered && !r.labelled) status = names_none(&r, shown, err);
     kh_free(r.names);
     kh_free(bytes);
     return status;

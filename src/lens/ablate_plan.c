@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "base/text.h"
 
 enum { LEAST_MANY = 64, MOST_MANY = 512, REPEATS = 3 };
 
@@ -27,7 +28,8 @@ static kh_status count_images(kh_ablate_study *s, size_t *seen, kh_error *err) {
         s->images++;
     }
     if (s->images) return KH_OK;
-    return kh_fail(err, KH_E_ARG, "none of the %zu images has a true class of the model", s->asked);
+    return kh_fail(err, KH_E_ARG, "none of %zu image%s has a true class of the model", s->asked,
+                   KH_S(s->asked));
 }
 
 static size_t at_most(size_t value, size_t most) {

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/rng.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <string.h>
@@ -224,13 +225,13 @@ kh_status kh_ablate_gather_stats(kh_ablate_study *s, kh_error *err) {
     if (status) return status;
     if (s->images == 0 && s->unmasked > 0)
         return kh_fail(err, KH_E_ARG,
-                       "none of the %zu images has tokens to change: of %zu no patch counts as %s",
-                       s->asked, s->unmasked, kh_ablate_tokens_name(s->o.tokens));
+                       "none of %zu image%s has tokens to change: of %zu no patch counts as %s",
+                       s->asked, KH_S(s->asked), s->unmasked, kh_ablate_tokens_name(s->o.tokens));
     if (s->images == 0)
         return kh_fail(err, KH_E_ARG,
-                       "none of the %zu images can be used: %zu have no true class of the model, "
+                       "none of %zu image%s can be used: %zu have no true class of the model, "
                        "%zu could not be read",
-                       s->asked, s->unlabelled, s->broken);
+                       s->asked, KH_S(s->asked), s->unlabelled, s->broken);
     divide(s);
     draw_partners(s);
     kh_free(s->sums);

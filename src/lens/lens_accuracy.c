@@ -218,6 +218,7 @@ static void size(const kh_lens_setup *setup, kh_lens_size *out) {
 
 const kh_lens_kind kh_kind_accuracy = {
     .name = "accuracy",
+    .needs_truth = true,
     .version = 1,
     .is_default = true,
     .refuses = refuses,

@@ -403,6 +403,7 @@ static void size(const kh_lens_setup *setup, kh_lens_size *out) {
 
 const kh_lens_kind kh_kind_attribution = {
     .name = "attribution",
+    .needs_truth = true,
     .version = 1,
     .sites_of = sites_of,
     .is_default = true,

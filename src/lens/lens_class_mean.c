@@ -222,6 +222,7 @@ static void size(const kh_lens_setup *setup, kh_lens_size *out) {
 
 const kh_lens_kind kh_kind_class_mean = {
     .name = "class_mean",
+    .needs_truth = true,
     .version = 1,
     .is_default = true,
     .refuses = refuses,

@@ -251,6 +251,7 @@ static void size(const kh_lens_setup *setup, kh_lens_size *out) {
 
 const kh_lens_kind kh_kind_distance = {
     .name = "distance",
+    .needs_truth = true,
     .version = 1,
     .sites = 1u << KH_SITE_POST,
     .is_default = true,

@@ -273,6 +273,7 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 
 const kh_lens_kind kh_kind_identify = {
     .name = "identify",
+    .needs_truth = true,
     .version = 2,
     .sites = 1u << KH_SITE_RESID_POST | 1u << KH_SITE_ATTN_OUT | 1u << KH_SITE_MLP_OUT |
              1u << KH_SITE_POST,

@@ -340,6 +340,7 @@ static void size(const kh_lens_setup *setup, kh_lens_size *out) {
 
 const kh_lens_kind kh_kind_key_value = {
     .name = "key_value",
+    .needs_truth = true,
     .version = 1,
     .sites = 1u << KH_SITE_POST,
     .refuses = refuses,

@@ -5,6 +5,7 @@
 #include "lens/token_labels.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -183,6 +184,18 @@ static kh_status see_batch(kh_study *s, kh_error *err) {
 
 /* ---- all images ---------------------------------------------------------------------------- */
 
+static void tell_broken(const kh_perturb_options *o, const char *name, size_t id,
+                        const char *reason) {
+    char shown[KH_SHOWN_BYTES], text[2 * KH_SHOWN_BYTES + 200];
+    if (o->broken) {
+        o->broken(o->broken_user, id, reason);
+    } else if (o->warn) {
+        (void)snprintf(text, sizeof text, "%s: %s",
+                       kh_shown(name, strlen(name), shown, sizeof shown), reason);
+        o->warn(o->warn_user, text);
+    }
+}
+
 static kh_status drive(kh_study *s, const kh_source *source, kh_error *err) {
     const kh_perturb_options *o = s->options;
     const kh_loader_options loading = {.how = &s->info->preprocess,
@@ -199,7 +212,7 @@ static kh_status drive(kh_study *s, const kh_source *source, kh_error *err) {
         status = kh_loader_next(loader, &one, &more, err);
         if (!status && more && one.status) {
             s->out->broken++;
-            if (o->warn) o->warn(o->warn_user, one.reason);
+            tell_broken(o, kh_source_get(source, one.id).name, one.id, one.reason);
         } else if (!status && more) {
             const size_t truth = kh_source_get(source, one.id).truth;
             s->out->images++;
@@ -221,8 +234,9 @@ static kh_status drive(kh_study *s, const kh_source *source, kh_error *err) {
     kh_loader_free(loader);
     if (!status && s->out->labelled == 0)
         status = kh_fail(err, KH_E_NOT_FOUND,
-                         "none of the %zu images that could be read has a class the model knows",
-                         s->out->images);
+                         "none of %zu image%s can be used: %zu could not be read, the others have "
+                         "no true class of the model",
+                         kh_source_count(source), KH_S(kh_source_count(source)), s->out->broken);
     return status;
 }
 

@@ -1,6 +1,7 @@
 #include "lens/subject.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -39,9 +40,9 @@ static kh_status match_images(kh_subject_maps *m, const kh_lens_setup *setup, kh
     }
     if (found) return KH_OK;
     return kh_fail(err, KH_E_NOT_FOUND,
-                   "none of the %zu images has label maps: folder and file name (without its "
-                   "ending) must be those of the label set",
-                   setup->images);
+                   "none of %zu image%s has label maps: folder and file name (without its ending) "
+                   "must be those of the label set",
+                   setup->images, KH_S(setup->images));
 }
 
 kh_status kh_subject_maps_init(kh_subject_maps *m, const kh_lens_setup *setup, kh_error *err) {

@@ -127,7 +127,9 @@ static void a_label_file_names_images_or_follows_their_order(void **state) {
     write_text(folder, "labels.csv", "c.png 3\n");
     assert_fails_to_open(set, classes, labels, KH_E_FORMAT, "line 1: '3' is no class");
     write_text(folder, "labels.csv", "z.png 1\n");
-    assert_fails_to_open(set, classes, labels, KH_E_FORMAT, "names none of the 2 images");
+    assert_fails_to_open(
+        set, classes, labels, KH_E_FORMAT,
+        "names none of 2 images: its first name is 'z.png', the first image is 'a b.png'");
     kh_classes_free(classes);
 }
 

@@ -12,5 +12,8 @@ touch set/unfinished && rm set/manifest.json
 keyhole classify random:test_vit set
 echo status $?
 echo none >bad.png
+keyhole atlas random:test_vit bad.png --out third --lenses images --no-figures --json 2>/dev/null |
+    grep -c '"reason": "not a JPEG'
+# done already, and still failed
 keyhole atlas random:test_vit bad.png --out third --lenses images --no-figures >/dev/null
 echo status $?

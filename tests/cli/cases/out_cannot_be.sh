@@ -2,6 +2,6 @@
 image=$DATA/golden/images/rgb_444.jpg
 echo keep >file && mkdir locked && chmod 555 locked && . "$KH_CASES/../as_nobody.inc"
 for out in file file/look "" locked "locked/$(printf 'a\033')/b"; do
-    as_nobody keyhole look random:test_vit no-such.jpg "$image" --out "$out" && echo "takes $out"
+    as_nobody keyhole look random:test_vit "$image" --out "$out" && echo "takes $out"
 done
 cat file && ls locked
