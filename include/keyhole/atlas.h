@@ -76,6 +76,7 @@ KH_API kh_status kh_atlas_check_lenses(const char *names, kh_error *err);
 typedef struct kh_atlas_summary {
     size_t images, done_before, done_now, broken;
     bool is_complete;                                /* tables are written */
+    bool has_written;                                /* by this call */
     double seconds;                                  /* of the pass over images, in which: */
     double load_seconds, pass_seconds, lens_seconds; /* waiting for images; forward; lenses */
     char digest[65]; /* of the tables and arrays, when this call wrote them; else "" */

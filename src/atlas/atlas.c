@@ -194,7 +194,7 @@ static kh_status finish(run *r, kh_error *err) {
                        (unsigned long long)gap.first, (unsigned long long)(gap.end - 1));
     r->summary.broken = r->job.head.broken_count;
     KH_TRY(kh_atlas_write_results(&r->job, &r->summary, err));
-    r->summary.is_complete = true;
+    r->summary.is_complete = r->summary.has_written = true;
     if (!r->options.keep_state) remove_states(r);
     return KH_OK;
 }

@@ -15,8 +15,35 @@ kh_status kh_atlas_check_from(const kh_atlas_options *options, kh_error *err);
 kh_status kh_atlas_check_truth(const char *folder, const kh_source *source, kh_session *session,
                                kh_error *err);
 
+/* ---- the second pass, for --truth ------------------------------------------------------------ */
+
 /* Lenses of the second pass, when --lenses asked these of the first. */
 const char *kh_atlas_second_lenses(const char *lenses, const kh_model_info *info);
+
+/* What it is given. The first must be complete; `first` and its strings are borrowed. Pair:
+ * kh_atlas_second_close, also after a failure. */
+enum { KH_SECOND_PATH = 4096 };
+typedef struct kh_atlas_second {
+    kh_atlas_options options; /* into OUT/dissect, with states of the same folders of --from */
+    char out[KH_SECOND_PATH];
+    char **others;
+    kh_label_set *labels;
+    float *thresholds, *rotated;
+} kh_atlas_second;
+kh_status kh_atlas_second_open(kh_atlas_second *second, const kh_atlas_options *first,
+                               const char *truth, const kh_model *model, kh_error *err);
+void kh_atlas_second_close(kh_atlas_second *second);
+
+/* Is any part of it there, in RUN; in OUT or the directories of --from? */
+bool kh_atlas_second_has_run(const char *run);
+bool kh_atlas_second_is_there(const kh_atlas_options *first);
+/* merge: it is wanted and nothing of it there. The mark is for `status`, which asks with
+ * is_missing; operands are those of the command, with a blank before each. */
+kh_status kh_atlas_second_mark(const char *run, kh_error *err);
+bool kh_atlas_second_is_missing(const char *run);
+void kh_atlas_second_say_missing(const char *operands, const char *run, const char *truth);
+
+/* ---- what is said ---------------------------------------------------------------------------- */
 
 /* --dry-run. truth: of --truth, or NULL; draws: figures at the end. */
 kh_status kh_atlas_say_estimate(kh_session *session, const kh_source *source,

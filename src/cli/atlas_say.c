@@ -95,6 +95,8 @@ kh_status kh_atlas_say_summary(const kh_atlas_summary *t, const kh_source *sourc
         printf("\ncomplete: %s%s%s%s%s\n", run, o->out == run ? "" : " with ",
                o->out == run ? "" : o->out, is_last ? ", digest " : "", digest);
     else
-        printf("\nthis shard is done; keyhole merge joins it with the others\n");
+        printf("\nthis shard%s is done; keyhole merge joins it with the others%s\n",
+               o->out == run ? "" : " of the second pass",
+               is_last ? "" : ", then --truth needs every shard once more");
     return KH_OK;
 }

@@ -238,33 +238,32 @@ static kh_status report(work *w, const kh_atlas_summary *summary, const kh_atlas
 
 /* The second pass: its own run directory within the first, which must be complete. */
 static kh_status dissect(work *w, kh_error *err) {
-    const kh_model_info *info = kh_model_get_info(w->session.model);
-    const size_t units = info->blocks * info->neurons;
-    kh_atlas_options o = w->q.options;
+    kh_atlas_second second = {0};
     kh_atlas_summary summary = {0};
-    kh_label_set *set = NULL;
-    char out[4096];
-    float *rotated = NULL, *thresholds = calloc(units, sizeof *thresholds);
-    kh_status status = thresholds ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for thresholds");
-    if ((size_t)snprintf(out, sizeof out, "%s/dissect", w->s->out) >= sizeof out)
-        status = kh_fail(err, KH_E_LIMIT, "the run directory's path is too long");
-    if (!status) status = kh_atlas_thresholds(w->s->out, thresholds, units, err);
-    if (!status) status = kh_atlas_rotated(w->s->out, info, &rotated, err);
-    if (!status) status = kh_label_set_open(w->s->truth, NULL, &set, err);
+    kh_status status =
+        kh_atlas_second_open(&second, &w->q.options, w->s->truth, w->session.model, err);
     status = kh_team_agree(w->team, status, err);
-    o.out = out;
-    o.lenses = kh_atlas_second_lenses(w->s->lenses, info);
-    o.other_run_count = 0;
-    o.label_set = set;
-    o.thresholds = thresholds;
-    o.rotated = rotated;
-    if (!status) status = kh_atlas(w->session.ctx, w->session.model, w->source, &o, &summary, err);
-    w->has_news |= summary.done_now > 0;
-    if (!status) status = report(w, &summary, &o, true, err);
-    kh_label_set_close(set);
-    free(rotated);
-    free(thresholds);
+    if (!status)
+        status =
+            kh_atlas(w->session.ctx, w->session.model, w->source, &second.options, &summary, err);
+    w->has_news |= summary.has_written;
+    if (!status) status = report(w, &summary, &second.options, true, err);
+    kh_atlas_second_close(&second);
     return status;
+}
+
+/* merge has joined the first pass, whose thresholds the shards of the second need. */
+static kh_status miss_second(const work *w, const kh_atlas_summary *first, kh_error *err) {
+    const settings *s = w->s;
+    KH_TRY(kh_atlas_second_mark(s->out, err));
+    if (!first->has_written)
+        return kh_fail(err, KH_E_NOT_FOUND,
+                       "the second pass, for --truth, is missing: no shard of it is there; run "
+                       "keyhole atlas with the same options, --truth and --shard I/N, for every I, "
+                       "then merge");
+    const char *operands = w->q.command.data + strlen("keyhole merge");
+    if (!s->common.json) kh_atlas_second_say_missing(operands, s->out, s->truth);
+    return KH_OK;
 }
 
 /* --resume: there must be something. */
@@ -314,11 +313,12 @@ static kh_status do_work(work *w, kh_error *err) {
                    : kh_atlas(w->session.ctx, w->session.model, w->source, o, &summary, err);
     if (status || s->dry_run) return status;
     if (s->overwrite && w->team->rank == 0) kh_run_discard_figures(s->out);
-    KH_TRY(report(w, &summary, o, !s->truth, err));
-    w->has_news = summary.done_now > 0;
-    if (s->truth && (summary.is_complete || o->only_merge)) KH_TRY(dissect(w, err));
+    const bool lacks_second = s->truth && o->only_merge && !kh_atlas_second_is_there(o);
+    KH_TRY(report(w, &summary, o, !s->truth || lacks_second, err));
+    w->has_news = summary.has_written;
+    if (s->truth && summary.is_complete && !lacks_second) KH_TRY(dissect(w, err));
     if (summary.is_complete && w->team->rank == 0 && !s->no_figures) draw(w);
-    return KH_OK;
+    return lacks_second ? miss_second(w, &summary, err) : KH_OK;
 }
 
 static int run_either(const settings *s, bool only_merge, size_t count, char **operands,

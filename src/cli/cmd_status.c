@@ -1,5 +1,7 @@
 /* keyhole status: what a run directory has and lacks. */
+#include "cli/atlas.h"
 #include "cli/commands.h"
+#include "cli/outdir.h"
 #include "cli/session.h"
 
 #include "base/text.h"
@@ -28,6 +30,40 @@ static int print_digest(const char *run_directory, kh_error *err) {
     return KH_EXIT_DONE;
 }
 
+/* A pass as found: the run's own, or the second in its folder dissect. */
+typedef struct pass {
+    bool is_there, is_missing; /* missing: merge has said that it is wanted */
+    kh_atlas_status found;
+} pass;
+
+static kh_status look(const char *run_directory, pass passes[2], kh_error *err) {
+    char path[KH_SECOND_PATH];
+    KH_TRY(kh_atlas_look(run_directory, &passes[0].found, err));
+    passes[0].is_there = true;
+    passes[1].is_missing = kh_atlas_second_is_missing(run_directory);
+    passes[1].is_there = kh_atlas_second_has_run(run_directory);
+    passes[1].found.images = passes[0].found.images;
+    KH_TRY(kh_outdir_path(run_directory, path, sizeof path, err, "dissect"));
+    return passes[1].is_there ? kh_atlas_look(path, &passes[1].found, err) : KH_OK;
+}
+
+static void print_pass(const pass *p, const char *which) {
+    const kh_atlas_status *t = &p->found;
+    if (p->is_missing) printf("%smissing; run the shards again with --truth, then merge\n", which);
+    if (!p->is_there) return;
+    if (t->is_complete) printf("%scomplete\n", which);
+    if (t->shards || !t->is_complete)
+        printf("%s%zu of %zu image%s in %zu shard%s, %zu of them could not be read\n", which,
+               t->covered, t->images, KH_S(t->images), t->shards, KH_S(t->shards), t->broken);
+}
+
+static json_t *pass_json(const pass *p) {
+    const kh_atlas_status *t = &p->found;
+    return json_pack("{s:b, s:I, s:I, s:I, s:I}", "complete", t->is_complete, "images",
+                     (json_int_t)t->images, "covered", (json_int_t)t->covered, "broken",
+                     (json_int_t)t->broken, "shards", (json_int_t)t->shards);
+}
+
 static int run(const void *from, size_t count, char **operands, kh_error *err) {
     const settings *s = from;
     (void)count;
@@ -54,7 +90,7 @@ const kh_command kh_cmd_status = {
     .summary = "what a run directory has and lacks; its digest",
     .operands = "RUN",
     .description = "Says whether the run in a directory is complete and which share of its images"
-                   " the shards cover.",
+                   " the shards cover, of both passes where --truth was given.",
     .examples = "  keyhole status run --digest\n",
     .options = options,
     .settings_bytes = sizeof(settings),

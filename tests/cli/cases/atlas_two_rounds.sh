@@ -1,0 +1,28 @@
+# shards with --truth: the second pass needs the thresholds of all of the first, so there are two rounds of shards and merge
+model=$DATA/golden/vit_base
+args="$DATA/atlas/pictures/class_8 --lenses accuracy,units --truth $DATA/atlas/truth"
+keyhole atlas "$model" $args --out whole -q --no-figures >/dev/null
+part() { keyhole atlas "$model" $args --out run -q --shard $1/2 | sed 's/ (.*images.s)//'; }
+merge() { keyhole merge "$model" $args --out run -q --no-figures >said; code=$?; sed 's/digest .*/digest/' said; echo "status $code"; }
+part 0; part 1
+keyhole status run
+merge
+keyhole status run
+keyhole status run --json | grep -A 6 second_pass
+merge
+part 1
+keyhole status run
+merge
+part 0
+merge
+keyhole status run
+[ "$(keyhole status run --digest)" = "$(keyhole status whole --digest)" ] && echo "one digest"
+# shards of the second round from other directories
+cp -r whole other && rm -r other/dissect && cp -r other third
+for i in 0 1; do [ $i = 0 ] && to=other || to=third; keyhole atlas "$model" $args --out $to -q --shard $i/2 >/dev/null; done
+keyhole merge "$model" $args --out other --from third -q --no-figures >/dev/null; echo "status $?"
+[ "$(keyhole status other --digest)" = "$(keyhole status whole --digest)" ] && echo "one digest"
+# --overwrite knows that the second pass was wanted and is not there
+rm -r third/dissect && merge_third() { keyhole merge "$model" $args --out third -q --no-figures; echo "status $?"; }
+merge_third | sed "s|, digest .*||"
+keyhole atlas "$model" $args --out third -q --no-figures --overwrite >/dev/null && ls third third/dissect
