@@ -68,20 +68,16 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     const settings *s = from;
     (void)count;
     if (s->digest) return print_digest(operands[0], err);
-    kh_atlas_status t;
-    if (kh_atlas_look(operands[0], &t, err)) return KH_EXIT_FAILED;
-    if (s->json)
-        return kh_print_json(json_pack("{s:b, s:I, s:I, s:I, s:I}", "complete", t.is_complete,
-                                       "images", (json_int_t)t.images, "covered",
-                                       (json_int_t)t.covered, "broken", (json_int_t)t.broken,
-                                       "shards", (json_int_t)t.shards),
-                             err)
-                   ? KH_EXIT_DONE
-                   : KH_EXIT_FAILED;
-    if (t.is_complete) puts("complete");
-    if (t.shards || !t.is_complete)
-        printf("%zu of %zu image%s in %zu shard%s, %zu of them could not be read\n", t.covered,
-               t.images, KH_S(t.images), t.shards, KH_S(t.shards), t.broken);
+    pass passes[2] = {{0}};
+    if (look(operands[0], passes, err)) return KH_EXIT_FAILED;
+    if (s->json) {
+        json_t *root = pass_json(&passes[0]);
+        if (passes[1].is_there || passes[1].is_missing)
+            json_object_set_new(root, "second_pass", pass_json(&passes[1]));
+        return kh_print_json(root, err) ? KH_EXIT_DONE : KH_EXIT_FAILED;
+    }
+    print_pass(&passes[0], "");
+    print_pass(&passes[1], "second pass: ");
     return KH_EXIT_DONE;
 }
 
