@@ -15,13 +15,23 @@
 static const char mark_begins[] = "The results of keyhole ";
 static const char mark_ends[] = " here are not complete. Run the command again.\n";
 
+/* What a fresh file system holds: nobody's work. */
+static bool is_of_nobody(const char *path, const char *name) {
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return true;
+    if (strcmp(name, "lost+found") != 0) return false;
+    char *inner = kh_path_join(path, name);
+    const bool is_folder = inner && kh_is_directory(inner);
+    kh_free(inner);
+    return is_folder;
+}
+
 /* errno of a folder that cannot be read, else 0. */
 static int look_into(const char *path, bool *is_empty) {
     DIR *listing = opendir(path);
     const int why = listing ? 0 : errno;
     *is_empty = listing || why == ENOENT;
     for (const struct dirent *at; listing && *is_empty && (at = readdir(listing));)
-        *is_empty = strcmp(at->d_name, ".") == 0 || strcmp(at->d_name, "..") == 0;
+        *is_empty = is_of_nobody(path, at->d_name);
     if (listing) (void)closedir(listing);
     return *is_empty ? 0 : why;
 }

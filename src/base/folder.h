@@ -11,7 +11,7 @@
 
 #define KH_FOLDER_MARK "unfinished" /* its name */
 
-/* Not there, or with nothing in it. */
+/* Not there, or with nothing in it but the folder lost+found of a fresh file system. */
 bool kh_folder_is_empty(const char *path);
 
 /* Is the mark of this analysis ("share") there? */

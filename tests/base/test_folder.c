@@ -34,6 +34,12 @@ static void nothing_is_in_nobodys_way(void **state) {
     kh_assert_ok(check(folder, false, &err));
     assert_true(kh_folder_is_empty(in(folder, "not/there")));
     kh_assert_ok(check(in(folder, "not/there"), false, &err));
+    put(folder, "lost+found", ""); /* a file of that name is somebody's */
+    kh_assert_fails(check(folder, false, &err), KH_E_ARG, "no results of keyhole share");
+    assert_int_equal(unlink(in(folder, "lost+found")), 0);
+    assert_int_equal(mkdir(in(folder, "lost+found"), 0700), 0); /* a fresh file system */
+    assert_true(kh_folder_is_empty(folder));
+    kh_assert_ok(check(folder, false, &err));
     put(folder, "file", "");
     assert_false(kh_folder_is_empty(folder));
     kh_assert_ok(check(in(folder, "file"), false, &err)); /* who makes it says why it cannot be */
