@@ -63,6 +63,106 @@ static kh_status forget(const kh_dream_run *run, kh_error *err) {
     return KH_OK;
 }
 
+/* ---- dreams of another kind, with --overwrite
+ * ------------------------------------------------------------------- */
+
+/* Is name[0..length) a dream of that run, as its dream.txt lists them below the marks? */
+static bool is_listed(const char *dreams, const char *name, size_t length) {
+    if (length == 0) return false;
+    for (const char *line = strchr(dreams, '\n'); line && line[1]; line = strchr(line + 1, '\n')) {
+        const bool is_it = strncmp(line + 1, name, length) == 0;
+        if (is_it && (line[1 + length] == ' ' || line[1 + length] == '\n')) return true;
+    }
+    return false;
+}
+
+/* Without "_s0100" behind name[0..length), where `mark` is "_s". */
+static size_t cut_number(const char *name, size_t length, const char *mark) {
+    const size_t size = strlen(mark);
+    size_t at = length;
+    while (at > 0 && name[at - 1] >= '0' && name[at - 1] <= '9')
+        at--;
+    const bool has_mark = at < length && at >= size && memcmp(name + at - size, mark, size) == 0;
+    return has_mark ? at - size : length;
+}
+
+static size_t cut_alpha(const char *name, size_t length) {
+    static const char alpha[] = "_alpha";
+    const size_t size = sizeof alpha - 1;
+    return length > size && memcmp(name + length - size, alpha, size) == 0 ? length - size : length;
+}
+
+static bool is_image_of(const char *dreams, const char *name, size_t length) {
+    return is_listed(dreams, name, length) ||
+           is_listed(dreams, name, cut_number(name, length, "_i"));
+}
+
+/* "b3n7_s0100.png", "b3n7_i0_s0100.png", "b3n7_i0_alpha.png" */
+static bool is_picture(const char *dreams, const char *name) {
+    const size_t length = kh_ends_with(name, ".png") ? strlen(name) - 4 : 0;
+    size_t stem = cut_number(name, length, "_s");
+    if (stem == length) stem = cut_alpha(name, length);
+    return stem < length && is_image_of(dreams, name, stem);
+}
+
+/* "b3n7.png", "b3n7_i0.png" */
+static bool is_strip(const char *dreams, const char *name) {
+    return kh_ends_with(name, ".png") && is_image_of(dreams, name, strlen(name) - 4);
+}
+
+/* "b3n7.csv", "b3n7.safetensors" */
+static bool is_state(const char *dreams, const char *name) {
+    const size_t length = strcspn(name, ".");
+    return (strcmp(name + length, ".csv") == 0 || strcmp(name + length, ".safetensors") == 0) &&
+           is_listed(dreams, name, length);
+}
+
+/* "sheet_s0100_01.png", "sheet_next_s0100_01.png" */
+static bool is_sheet(const char *dreams, const char *name) {
+    (void)dreams;
+    const size_t length = strlen(name);
+    if (!kh_starts_with(name, "sheet_") || !kh_ends_with(name, ".png")) return false;
+    const size_t page = cut_number(name, length - 4, "_");
+    const size_t step = page < length - 4 ? cut_number(name, page, "_s") : page;
+    if (step == page) return false;
+    return step == 5 || (step == 10 && memcmp(name + 6, "next", 4) == 0) ||
+           (step == 12 && memcmp(name + 6, "random", 6) == 0);
+}
+
+/* Their dream.txt: pictures, strips and states of the dreams it lists, sheets, tables and figures.
+ * What else lies there is somebody's. */
+static kh_status remove_others(const char *out, const char *before, kh_error *err) {
+    static const struct {
+        const char *name;
+        bool (*is_own)(const char *dreams, const char *name);
+    } folders[] = {
+        {"images", is_picture}, {"strips", is_strip}, {"state", is_state}, {".", is_sheet}};
+    static const char *const files[] = {"log.csv",     "evaluation.csv", "evaluation.png",
+                                        "answers.csv", "evaluation.svg", "natural.csv",
+                                        "ranking.png", "ranking.svg"};
+    char path[4096];
+    const char *dreams = strstr(before, "\nmarks");
+    for (size_t i = 0; dreams && i < sizeof folders / sizeof *folders; i++) {
+        KH_TRY(kh_outdir_path(out, path, sizeof path, err, "%s", folders[i].name));
+        DIR *folder = opendir(path);
+        for (const struct dirent *at; folder && (at = readdir(folder));)
+            if (folders[i].is_own(dreams + 1, at->d_name) &&
+                !kh_outdir_path(out, path, sizeof path, NULL, "%s/%s", folders[i].name, at->d_name))
+                (void)unlink(path);
+        if (folder) (void)closedir(folder);
+        KH_TRY(kh_outdir_path(out, path, sizeof path, err, "%s", folders[i].name));
+        (void)rmdir(path); /* when nothing is left in it; never "." */
+    }
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        KH_TRY(kh_outdir_path(out, path, sizeof path, err, "%s", files[i]));
+        (void)unlink(path); /* of a run that had no manifest yet; mostly not there */
+    }
+    return KH_OK;
+}
+
+/* ---- the folder --------------------------------------------------------------------------------
+ */
+
 /* What a killed run was writing when it was killed. */
 static kh_status sweep(const kh_dream_run *run, kh_error *err) {
     static const char *const folders[] = {".", "images", "state", "strips"};
@@ -113,6 +213,7 @@ kh_status kh_dream_run_folder(const kh_dream_run *run, kh_error *err) {
     if (!status) status = check_folder(o, is_there, same, err);
     if (!status) status = kh_outdir_begin(o->out, "dream", err);
     if (!status && same) status = sweep(run, err);
+    if (!status && !same && is_there) status = remove_others(o->out, (const char *)before, err);
     if (!status && !same) status = forget(run, err);
     if (!status && !same) status = kh_file_write(path, what.data, what.length, err);
     kh_free(before);

@@ -68,8 +68,16 @@ kh_status kh_outdir_check(const char *path, const char *analysis, bool overwrite
     return kh_outdir_check_can_make(path, err);
 }
 
+/* "look.csv", "pictures/000000_gradient.png": nothing that leads out of the folder. */
+static bool is_own_name(const char *name) {
+    const char *slash = strchr(name, '/');
+    if (!name[0] || name[0] == '.' || name[0] == '/') return false;
+    return !slash || (slash[1] && slash[1] != '.' && !strchr(slash + 1, '/'));
+}
+
 /* Removes what the manifest of an earlier run lists, so that no picture of that run stays among
- * those of this one. A manifest that cannot be read lists nothing. */
+ * those of this one; and its folders when nothing else is in them. A manifest that cannot be read
+ * lists nothing. */
 static void remove_listed(const char *folder, const char *manifest) {
     size_t i;
     json_t *root = NULL, *file;
@@ -77,9 +85,13 @@ static void remove_listed(const char *folder, const char *manifest) {
     json_array_foreach(json_object_get(root, "files"), i, file) {
         const char *name = json_string_value(json_object_get(file, "name"));
         char path[4096];
-        if (name && name[0] != '.' && !strchr(name, '/') &&
-            !kh_outdir_path(folder, path, sizeof path, NULL, "%s", name))
-            (void)unlink(path);
+        if (!name || !is_own_name(name) ||
+            kh_outdir_path(folder, path, sizeof path, NULL, "%s", name))
+            continue;
+        (void)unlink(path);
+        if (!strchr(name, '/')) continue;
+        cut_last_part(path);
+        (void)rmdir(path);
     }
     json_decref(root);
 }

@@ -4,7 +4,7 @@ plain="--neuron b3n7,b1n2 --steps 6 --snapshots 2,4 --images 2"
 dream $plain --out plain && cp -r plain plain.before
 rm plain/images/b3n7_i1_s0004.png
 dream $plain --out plain && diff -r plain plain.before && echo "again, as it was"
-rm -r plain/images plain/strips plain/sheet_s0006_1.png
+rm -r plain/images plain/strips plain/sheet_s0006_01.png
 dream $plain --out plain && diff -r plain plain.before && echo "all of them"
 dream --preset maco --size 16 --neuron b3n7 --steps 2 --out maco && cp -r maco maco.before
 rm maco/images/b3n7_i0_alpha.png
