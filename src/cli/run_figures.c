@@ -124,6 +124,22 @@ void kh_run_discard_figures(const char *path) {
     (void)rmdir(folder);
 }
 
+/* What the last drawing has listed, as the run may not have it any more. */
+static void remove_listed(const char *folder, const char *list) {
+    static const char *const endings[] = {"png", "svg"};
+    char path[4400];
+    size_t i;
+    json_t *root = NULL, *page;
+    if (!kh_file_exists(list) || kh_json_read_own(list, "figures.json", &root, NULL)) return;
+    json_array_foreach(json_object_get(root, "figures"), i, page) {
+        const char *name = json_string_value(json_object_get(page, "name"));
+        for (size_t k = 0; name && name[0] != '.' && !strchr(name, '/') && k < 2; k++)
+            if (!kh_outdir_path(folder, path, sizeof path, NULL, "%s.%s", name, endings[k]))
+                (void)unlink(path);
+    }
+    json_decref(root);
+}
+
 /* ---- drawing --------------------------------------------------------------------------------- */
 
 static kh_status write_list(const char *folder, json_t *list, kh_error *err) {
@@ -191,6 +207,7 @@ kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options,
     if (!status) status = kh_folder_mark(folder, "figures", err);
     if (!status) status = kh_outdir_path(folder, list, sizeof list, err, "figures.json");
     if (!status) {
+        remove_listed(folder, list);
         (void)unlink(list); /* it says that all are there */
         p->run = &run;
         p->folder = folder;

@@ -23,7 +23,10 @@ size = lambda top: sum(os.path.getsize(os.path.join(at, f)) for at, _, files in 
 for key, top in ("disk_bytes", "run"), ("figure_bytes", "run/figures"):
     print(key, abs(said[key] / size(top) - 1) <= 0.2 or (said[key], size(top)))
 print(said["figures"])'
+# pages that the run behind them does not have go, and no other file
+keyhole figures run -q --out again --classes 3 >/dev/null; touch again/mine.png again/fig4_7.png; ls again/fig4_*.svg
 keyhole atlas "$model" world/images/scenes --lenses accuracy,units --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
+keyhole figures two -q --out again; ls again
 mkdir empty; keyhole figures empty; echo $?
 keyhole figures run -q --classes fish,0 --out some >/dev/null; ls some | grep fig4_; keyhole figures run -q --classes unicorn --out none; echo $?
 # exemplars: a page for each neuron, of the images of the run alone
