@@ -79,7 +79,8 @@ typedef struct kh_atlas_summary {
     bool has_written;                                /* by this call */
     double seconds;                                  /* of the pass over images, in which: */
     double load_seconds, pass_seconds, lens_seconds; /* waiting for images; forward; lenses */
-    char digest[65]; /* of the tables and arrays, when this call wrote them; else "" */
+    char digest[65]; /* when complete, at rank 0: of tables and arrays; of dissect/ too when it was
+                        complete before */
 } kh_atlas_summary;
 
 /* Does what the run directory lacks: nothing when it is complete; else the images that none of its
@@ -92,7 +93,8 @@ typedef struct kh_atlas_summary {
  *
  * Errors: KH_E_ARG the directory belongs to another model, preprocessing, image set or lenses
  * (named), or holds files or results that are no run of an atlas; shards that overlap, or gaps with
- * only_merge; KH_E_FORMAT a damaged shard; KH_E_IO;
+ * only_merge; KH_E_FORMAT a damaged shard, or a complete run whose tables or arrays (named) are not
+ * what was written; KH_E_IO;
  * KH_E_NUMERIC with the image; KH_E_STOPPED. */
 KH_API kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
                           const kh_atlas_options *options, kh_atlas_summary *summary,
@@ -142,6 +144,10 @@ typedef struct kh_atlas_status {
     size_t images, covered, broken, shards;
 } kh_atlas_status;
 KH_API kh_status kh_atlas_look(const char *run, kh_atlas_status *out, kh_error *err);
+
+/* Is what lies there still what was written? Reads all states, tables and arrays, those in dissect/
+ * too. KH_E_FORMAT: not so, with what is damaged. */
+KH_API kh_status kh_atlas_check(const char *run, kh_error *err);
 
 #ifdef __cplusplus
 }

@@ -242,25 +242,12 @@ static kh_status work_together(run *r, kh_error *err) {
 
 /* ---- a whole call -------------------------------------------------------------------------- */
 
-static kh_status read_fingerprint(const char *directory, json_t **out, kh_error *err) {
-    char path[KH_ATLAS_PATH];
-    unsigned char *bytes = NULL;
-    size_t count = 0;
-    const kh_json_limits limits = {8, 100000};
-    KH_TRY(kh_atlas_path(path, err, directory, "fingerprint.json"));
-    KH_TRY(kh_file_read(path, 1 << 24, &bytes, &count, err));
-    const kh_status status =
-        kh_json_parse_object((const char *)bytes, count, limits, "fingerprint.json", out, err);
-    kh_free(bytes);
-    return status;
-}
-
 /* A run that is under way has no mark: its fingerprint and the states of its processes tell, also
  * when states were brought here from other machines. */
 static bool holds_run(const char *directory) {
     json_t *theirs = NULL;
     kh_shards shards = {0};
-    const bool has_facts = read_fingerprint(directory, &theirs, NULL) == KH_OK &&
+    const bool has_facts = kh_atlas_read_fingerprint(directory, &theirs, NULL) == KH_OK &&
                            json_is_object(json_object_get(theirs, "image_set"));
     json_decref(theirs);
     const bool has_states =
@@ -291,7 +278,7 @@ static kh_status check_complete(run *r, bool *is_complete, kh_error *err) {
     if (r->options.overwrite) KH_TRY(discard(r, err));
     KH_TRY(kh_atlas_path(path, err, r->options.out, "manifest.json"));
     if (!kh_file_exists(path)) return KH_OK;
-    KH_TRY(read_fingerprint(r->options.out, &theirs, err));
+    KH_TRY(kh_atlas_read_fingerprint(r->options.out, &theirs, err));
     const kh_status status =
         kh_state_same_run(r->job.head.fingerprint, theirs, r->options.out, err);
     *is_complete = !status;
@@ -381,6 +368,14 @@ static kh_status begin(run *r, kh_ctx *ctx, const kh_model *model, const kh_sour
     return kh_team_share(team, is_complete, sizeof *is_complete, err);
 }
 
+/* A run that is complete: as said when it was made, if it is what was made. */
+static kh_status believe(run *r, kh_error *err) {
+    kh_atlas_status there;
+    KH_TRY(kh_atlas_look(r->options.out, &there, err));
+    r->summary.broken = there.broken;
+    return kh_atlas_digest(r->options.out, r->summary.digest, err);
+}
+
 kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
                    const kh_atlas_options *options, kh_atlas_summary *summary, kh_error *err) {
     run *r = kh_calloc(1, sizeof *r);
@@ -396,8 +391,7 @@ kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
     if (!status && is_complete) {
         r->summary.images = r->summary.done_before = r->job.setup.images;
         r->summary.is_complete = true;
-        kh_atlas_status there; /* as said when it was made */
-        if (!kh_atlas_look(options->out, &there, NULL)) r->summary.broken = there.broken;
+        status = kh_team_agree(options->team, is_lead(r) ? believe(r, err) : KH_OK, err);
     } else if (!status) {
         status = work(r, err);
     }
@@ -409,82 +403,4 @@ kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
     kh_atlas_job_clear(&r->job);
     kh_free(r);
     return status;
-}
-
-/* ---- looking at a directory ---------------------------------------------------------------- */
-
-static size_t images_of(const json_t *fingerprint) {
-    size_t images = 0;
-    (void)kh_json_size(json_object_get(json_object_get(fingerprint, "image_set"), "images"),
-                       &images);
-    return images;
-}
-
-static kh_status look_at_states(const char *directory, kh_atlas_status *out, kh_error *err) {
-    kh_shards shards = {0};
-    kh_ranges covered = {0};
-    kh_status status = kh_shards_list(directory, &shards, err);
-    for (size_t i = 0; i < shards.count && !status; i++) {
-        const kh_state_head *head = &shards.items[i].head;
-        out->images = images_of(head->fingerprint);
-        out->broken += head->broken_count;
-        for (size_t k = 0; k < head->covered.count && !status; k++)
-            status = kh_ranges_add(&covered, head->covered.items[k].first,
-                                   head->covered.items[k].end, err);
-    }
-    out->shards = shards.count;
-    out->covered = (size_t)kh_ranges_total(&covered);
-    kh_ranges_clear(&covered);
-    kh_shards_clear(&shards);
-    return status;
-}
-
-/* A manifest makes a run complete when it is that of an atlas and the files it lists are there. */
-static kh_status look_at_manifest(const char *directory, const char *path, kh_atlas_status *out,
-                                  kh_error *err) {
-    char file[KH_ATLAS_PATH], shown[2][KH_SHOWN_BYTES];
-    size_t i;
-    json_t *root = NULL, *one;
-    (void)kh_shown(directory, strlen(directory), shown[0], sizeof shown[0]);
-    KH_TRY(kh_json_read_own(path, "manifest.json", &root, err));
-    kh_status status = KH_OK;
-    const char *found = json_string_value(json_object_get(root, "analysis"));
-    const json_t *files = json_object_get(root, "files");
-    if (!found || strcmp(found, "atlas") != 0)
-        status = kh_fail(
-            err, KH_E_FORMAT, "'%s' holds no run of an atlas but results of '%s'", shown[0],
-            kh_shown(found ? found : "", found ? strlen(found) : 0, shown[1], sizeof shown[1]));
-    else if (json_array_size(files) == 0)
-        status = kh_fail(err, KH_E_FORMAT, "'%s': its manifest.json lists no files", shown[0]);
-    json_array_foreach(files, i, one) {
-        const char *name = json_string_value(json_object_get(one, "name"));
-        if (status || !name) continue;
-        status = kh_atlas_path(file, err, directory, "%s", name);
-        if (!status && !kh_file_exists(file))
-            status = kh_fail(err, KH_E_NOT_FOUND, "'%s' is not complete: '%s' is missing", shown[0],
-                             kh_shown(name, strlen(name), shown[1], sizeof shown[1]));
-    }
-    const json_t *images = json_object_get(root, "images");
-    (void)kh_json_size(json_object_get(images, "count"), &out->images);
-    (void)kh_json_size(json_object_get(images, "broken"), &out->broken);
-    out->covered = out->images;
-    json_decref(root);
-    return status;
-}
-
-kh_status kh_atlas_look(const char *directory, kh_atlas_status *out, kh_error *err) {
-    char path[KH_ATLAS_PATH], shown[KH_SHOWN_BYTES];
-    json_t *fingerprint = NULL;
-    *out = (kh_atlas_status){0};
-    KH_TRY(kh_atlas_path(path, err, directory, "manifest.json"));
-    out->is_complete = kh_file_exists(path);
-    const kh_status begun = read_fingerprint(directory, &fingerprint, err);
-    if (!begun) out->images = images_of(fingerprint);
-    json_decref(fingerprint);
-    KH_TRY(look_at_states(directory, out, err));
-    if (out->is_complete) return look_at_manifest(directory, path, out, err);
-    if (begun == KH_E_NOT_FOUND && out->shards == 0)
-        return kh_fail(err, KH_E_NOT_FOUND, "'%s' holds no run",
-                       kh_shown(directory, strlen(directory), shown, sizeof shown));
-    return KH_OK;
 }

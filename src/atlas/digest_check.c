@@ -68,7 +68,9 @@ kh_status kh_digest_check(const kh_digest *digest, const char *run, kh_error *er
     if (f.text.failed)
         status = kh_fail(err, KH_E_MEMORY, "no memory to compare digests");
     else if (f.count > 0)
-        status = kh_fail(err, KH_E_FORMAT, "'%s' is not what the atlas wrote there: %s",
+        status = kh_fail(err, KH_E_FORMAT,
+                         "'%s' is not what the atlas wrote there: %s; bring back the files that it "
+                         "wrote, or make them again (keyhole atlas --overwrite)",
                          kh_shown(run, strlen(run), shown, sizeof shown), f.text.data);
     kh_text_clear(&f.text);
     json_decref(root);

@@ -61,6 +61,9 @@ kh_status kh_atlas_discard(const char *directory, kh_error *err);
  * alive stay. */
 kh_status kh_atlas_sweep(const char *directory, kh_error *err);
 
+/* fingerprint.json of a run directory. Errors: KH_E_NOT_FOUND. */
+kh_status kh_atlas_read_fingerprint(const char *directory, json_t **out, kh_error *err);
+
 /* folder/name formatted; KH_E_LIMIT when too long. */
 kh_status kh_atlas_path(char out[KH_ATLAS_PATH], kh_error *err, const char *folder,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char magic[8] = {'K', 'H', 'S', 'T', 'A', 'T', 'E', '1'};
 static const kh_json_limits header_limits = {8, 20000000};
@@ -302,6 +304,28 @@ kh_status kh_state_absorb(const char *path, const kh_piece *pieces, size_t count
     if (!status && fgetc(r.file) != EOF) status = damaged(&r, "something follows it", err);
     kh_free(buffer);
     json_decref(root);
+    close_reader(&r);
+    return status;
+}
+
+kh_status kh_state_verify(const char *path, kh_error *err) {
+    enum { DIGEST = 64 };
+    reader r;
+    struct stat info;
+    char ours[DIGEST + 1] = "", theirs[DIGEST + 1] = "";
+    KH_TRY(open_reader(path, true, &r, err));
+    const bool has_size = fstat(fileno(r.file), &info) == 0;
+    kh_status status = KH_OK;
+    if (!has_size || info.st_size < DIGEST)
+        status = damaged(&r, "it ends early", err);
+    else
+        status =
+            kh_sha256_add_file(r.sha, fileno(r.file), (uint64_t)info.st_size - DIGEST, path, err);
+    if (!status && !kh_sha256_finish(r.sha, ours))
+        status = kh_fail(err, KH_E_MEMORY, "no memory for a digest");
+    if (!status && (pread(fileno(r.file), theirs, DIGEST, info.st_size - DIGEST) != DIGEST ||
+                    strcmp(ours, theirs) != 0))
+        status = damaged(&r, "its digest is wrong", err);
     close_reader(&r);
     return status;
 }

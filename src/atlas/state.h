@@ -39,6 +39,8 @@ kh_status kh_state_understand(const char *text, size_t count, const char *from, 
                               kh_error *err);
 /* The header alone. Errors: KH_E_NOT_FOUND; KH_E_FORMAT not a state, or cut off. */
 kh_status kh_state_read_head(const char *path, kh_state_head *out, kh_error *err);
+/* Is the file what was written? Reads all of it. Errors: KH_E_FORMAT damaged. */
+kh_status kh_state_verify(const char *path, kh_error *err);
 /* Merges the pieces of a file into ours, which must have the same names and sizes. Errors:
  * KH_E_FORMAT damaged (ours are then of no more use), KH_E_ARG other pieces. */
 kh_status kh_state_absorb(const char *path, const kh_piece *pieces, size_t count, kh_error *err);

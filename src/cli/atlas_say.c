@@ -10,11 +10,12 @@
 
 /* As keyhole status --digest says it: over the run and the dissection in it, so it is said behind
  * the second pass if there is to be one. */
-static kh_status find_digest(const char *run, const kh_atlas_summary *t, char out[65],
-                             kh_error *err) {
+static kh_status find_digest(const char *run, const char *of, const kh_atlas_summary *t,
+                             char out[65], kh_error *err) {
     char path[4096];
     KH_TRY(kh_outdir_path(run, path, sizeof path, err, "dissect/manifest.json"));
-    if (!t->digest[0] || kh_file_exists(path)) return kh_atlas_digest(run, out, err);
+    if (of != run || (t->has_written && kh_file_exists(path)))
+        return kh_atlas_digest(run, out, err);
     memcpy(out, t->digest, sizeof t->digest);
     return KH_OK;
 }
@@ -85,7 +86,7 @@ kh_status kh_atlas_say_summary(const kh_atlas_summary *t, const kh_source *sourc
                                const kh_atlas_options *o, const char *run, bool is_last, bool json,
                                kh_error *err) {
     char digest[65] = "";
-    if (t->is_complete && is_last) KH_TRY(find_digest(run, t, digest, err));
+    if (t->is_complete && is_last) KH_TRY(find_digest(run, o->out, t, digest, err));
     if (json) return print_json(t, source, o, run, digest, err);
     printf("%zu image%s: %zu %s done, %zu done now", t->images, KH_S(t->images), t->done_before,
            t->done_before == 1 ? "was" : "were", t->done_now);

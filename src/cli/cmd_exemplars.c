@@ -168,7 +168,9 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
         return KH_EXIT_MISUSED;
     }
     kh_status status = kh_outdir_check(s->out, "exemplars", s->overwrite, err);
+    char digest[65];
     if (!status) status = kh_run_open(operands[0], &atlas, err);
+    if (!status) status = kh_atlas_digest(operands[0], digest, err); /* is it what was written? */
     if (!status) status = kh_session_open(&session, &s->common, err);
     if (!status) status = kh_session_model(&session, operands[1], &s->model, err);
     if (!status) {

@@ -63,6 +63,7 @@ static int run(const void *from, size_t operand_count, char **operands, kh_error
     size_t drawn = 0, count = 0;
     size_t *classes = NULL;
     bool is_misused = false;
+    char digest[65];
     kh_status status =
         s->classes ? find_classes(operands[0], s->classes, &classes, &count, &is_misused, err)
                    : KH_OK;
@@ -71,6 +72,7 @@ static int run(const void *from, size_t operand_count, char **operands, kh_error
                                      .class_count = count,
                                      .progress = kh_session_progress,
                                      .user = &session};
+    if (!status) status = kh_atlas_digest(operands[0], digest, err); /* is it what was written? */
     if (!status) status = kh_run_draw_with(operands[0], &how, &drawn, err);
     kh_free(classes);
     if (is_misused) return KH_EXIT_MISUSED;

@@ -340,6 +340,8 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status && s->weights)
         status = kh_outdir_check_origin(s->weights, "--weights", "atlas",
                                         kh_model_get_info(session.model), NULL, err);
+    char digest[65];
+    if (!status && s->weights) status = kh_atlas_digest(s->weights, digest, err);
     if (!status && s->classes)
         status =
             kh_class_list(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);

@@ -47,11 +47,11 @@ static kh_status look(const char *run_directory, pass passes[2], kh_error *err) 
     return passes[1].is_there ? kh_atlas_look(path, &passes[1].found, err) : KH_OK;
 }
 
-static void print_pass(const pass *p, const char *which) {
+static void print_pass(const pass *p, const char *which, bool is_whole) {
     const kh_atlas_status *t = &p->found;
     if (p->is_missing) printf("%smissing; run the shards again with --truth, then merge\n", which);
     if (!p->is_there) return;
-    if (t->is_complete) printf("%scomplete\n", which);
+    if (t->is_complete && is_whole) printf("%scomplete\n", which);
     if (t->shards || !t->is_complete)
         printf("%s%zu of %zu image%s in %zu shard%s, %zu of them could not be read\n", which,
                t->covered, t->images, KH_S(t->images), t->shards, KH_S(t->shards), t->broken);
@@ -70,15 +70,19 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (s->digest) return print_digest(operands[0], err);
     pass passes[2] = {{0}};
     if (look(operands[0], passes, err)) return KH_EXIT_FAILED;
+    const bool is_whole = kh_atlas_check(operands[0], err) == KH_OK;
+    const int code = is_whole ? KH_EXIT_DONE : KH_EXIT_FAILED;
     if (s->json) {
         json_t *root = pass_json(&passes[0]);
+        json_object_set_new(root, "damaged", json_boolean(!is_whole));
         if (passes[1].is_there || passes[1].is_missing)
             json_object_set_new(root, "second_pass", pass_json(&passes[1]));
-        return kh_print_json(root, err) ? KH_EXIT_DONE : KH_EXIT_FAILED;
+        return kh_print_json(root, is_whole ? err : NULL) ? code : KH_EXIT_FAILED;
     }
-    print_pass(&passes[0], "");
-    print_pass(&passes[1], "second pass: ");
-    return KH_EXIT_DONE;
+    if (!is_whole) puts("damaged");
+    print_pass(&passes[0], "", is_whole);
+    print_pass(&passes[1], "second pass: ", is_whole);
+    return code;
 }
 
 const kh_command kh_cmd_status = {
@@ -86,7 +90,8 @@ const kh_command kh_cmd_status = {
     .summary = "what a run directory has and lacks; its digest",
     .operands = "RUN",
     .description = "Says whether the run in a directory is complete and which share of its images"
-                   " the shards cover, of both passes where --truth was given.",
+                   " the shards cover, of both passes where --truth was given. Reads everything:"
+                   " states, tables and arrays that are not what was written are an error.",
     .examples = "  keyhole status run --digest\n",
     .options = options,
     .settings_bytes = sizeof(settings),

@@ -164,10 +164,12 @@ static kh_status run_atlas(kh_reproduce *r, kh_atlas_options *o, kh_error *err) 
 /* A run that was handed in keeps what it has; ours gets its dissection. */
 static kh_status dissect(kh_reproduce *r, const kh_atlas_options *first, kh_error *err) {
     const size_t units = r->info->blocks * r->info->neurons;
-    char out[KH_REPRODUCE_PATH], manifest[KH_REPRODUCE_PATH];
+    char out[KH_REPRODUCE_PATH], manifest[KH_REPRODUCE_PATH], digest[65];
     KH_TRY(kh_outdir_path(r->run, out, sizeof out, err, "dissect"));
     KH_TRY(kh_outdir_path(r->run, manifest, sizeof manifest, err, "dissect/manifest.json"));
     r->has_dissection = kh_file_exists(manifest);
+    if (r->settings->atlas && r->has_dissection)
+        return kh_atlas_digest(out, digest, err); /* is it what was written? */
     if (!r->labels || r->settings->atlas) return KH_OK;
     float *thresholds = kh_alloc_floats(units);
     if (!thresholds) return kh_fail(err, KH_E_MEMORY, "no memory for thresholds");

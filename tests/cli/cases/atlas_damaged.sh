@@ -1,4 +1,4 @@
-# tables and arrays that are no longer what the run wrote: the digest says which, and export does not use them
+# tables and arrays that are no longer what the run wrote: the digest says which, and nothing uses them
 command -v python3 >/dev/null || { echo "no python3 to damage files with" >&2; exit 77; }
 printf '%s\n' "$DATA/golden/images"/rgb_4*.jpg > list
 atlas() { keyhole atlas random:test_vit @list --out run -q --no-figures --lenses accuracy,units,class_mean,exemplars "$@"; }
@@ -19,11 +19,16 @@ tables.execute("DROP TABLE accuracy")
 tables.commit()
 END
 cp run/arrays/class_mean.npy run/arrays/rotated_thresholds.npy
-keyhole status run
+keyhole status run; echo "status $?"
+keyhole status run --json | grep damaged
 keyhole status run --digest; echo "status $?"
 atlas; echo "status $?"
 keyhole export run random:test_vit @list --blocks 1 --units 0:2 --out x -q; echo "status $?"
-ls x 2>/dev/null
+keyhole figures run -q; echo "status $?"
+keyhole exemplars run random:test_vit @list --neurons b1n1 --out x -q; echo "status $?"
+keyhole pairs random:test_vit --weights run --blocks 0 -q; echo "status $?"
+keyhole reproduce random:test_vit @list --atlas run --draws 2 --out x -q; echo "status $?"
+ls run/figures x 2>/dev/null
 # other pages of the file, the same tables
 python3 -c 'import sqlite3; sqlite3.connect("whole/run.sqlite").execute("VACUUM")'
 keyhole status whole --digest | cmp - said && echo "still the same"

@@ -12,6 +12,11 @@ keyhole status run --json | grep -A 6 second_pass
 merge
 part 1
 keyhole status run
+# a byte of its state is changed, and back
+state=run/dissect/shards/shard-0001-of-0002.state
+cp $state spare && printf x | dd of=$state bs=1 seek=5000 conv=notrunc 2>/dev/null
+keyhole status run; echo "status $?"
+mv spare $state
 merge
 part 0
 merge
@@ -26,3 +31,6 @@ keyhole merge "$model" $args --out other --from third -q --no-figures >/dev/null
 rm -r third/dissect && merge_third() { keyhole merge "$model" $args --out third -q --no-figures; echo "status $?"; }
 merge_third | sed "s|, digest .*||"
 keyhole atlas "$model" $args --out third -q --no-figures --overwrite >/dev/null && ls third third/dissect
+# what is not what was written is not called complete, and no second pass takes thresholds from it
+printf x | dd of=whole/arrays/thresholds.npy bs=1 seek=500 conv=notrunc 2>/dev/null
+keyhole atlas "$model" $args --out whole -q --no-figures; echo "status $?"
