@@ -166,7 +166,8 @@ static kh_status open_inputs(kh_session *session, const settings *s, size_t coun
                                    .label_file = s->label_file};
     KH_TRY(kh_inputs_collect(operands, count, wants_truth(s) ? &how : NULL, inputs, err));
     if (wants_truth(s))
-        kh_warn_without_classes(session, inputs->source, "there is no accuracy to tell");
+        kh_warn_without_classes(session, inputs->source, "there is no accuracy to tell",
+                                KH_GIVE_CLASSES);
     return KH_OK;
 }
 

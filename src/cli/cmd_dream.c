@@ -172,9 +172,10 @@ static kh_status print_json(const kh_dream_run *run, kh_error *err) {
                                                   : json_integer((json_int_t)item->target),
                                               "steps", (json_int_t)steps, "recognised", right > 0));
     }
-    return kh_print_json(json_pack("{s:o, s:I, s:o}", "model",
+    return kh_print_json(json_pack("{s:o, s:I, s:o, s:O*}", "model",
                                    kh_model_receipt(run->session->model), "distinct_goals",
-                                   (json_int_t)run->distinct, "dreams", list),
+                                   (json_int_t)run->distinct, "dreams", list, "failed",
+                                   run->failed),
                          err)
                ? KH_OK
                : KH_E_MEMORY;

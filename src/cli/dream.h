@@ -2,6 +2,7 @@
 #ifndef KH_CLI_DREAM_H
 #define KH_CLI_DREAM_H
 
+#include "cli/images.h"
 #include "cli/session.h"
 
 #include "base/text.h"
@@ -70,6 +71,7 @@ typedef struct kh_dream_run {
     double seconds;    /* spent stepping */
     size_t steps_made;
     size_t memory_bytes;
+    json_t *failed; /* users' images that could not be read, or NULL */
 } kh_dream_run;
 
 /* The next piece of a list with commas, in `piece`; false at the end. */
@@ -99,6 +101,10 @@ void kh_dream_set_text(const kh_dream_settings *s, kh_text *out);
 /* dream_given.c: what users hand in: directions as items, a photo, magnitudes. */
 kh_status kh_dream_run_directions(kh_dream_run *run, kh_error *err);
 kh_status kh_dream_run_given(kh_dream_run *run, kh_error *err);
+/* Says and keeps those of an option's ("--natural") `total` images that could not be read; a
+ * failure when they are all. */
+kh_status kh_dream_run_failed(kh_dream_run *run, const char *option, const kh_broken_image *broken,
+                              size_t count, size_t total, kh_error *err);
 
 /* dream_folder.c: makes the folder, or takes it up again. KH_E_ARG: it holds something else. */
 kh_status kh_dream_run_folder(const kh_dream_run *run, kh_error *err);

@@ -171,6 +171,20 @@ static kh_status read_photo(kh_dream_run *run, size_t side, kh_error *err) {
     return status;
 }
 
+/* ---- images that cannot be read
+ * ----------------------------------------------------------------- */
+
+kh_status kh_dream_run_failed(kh_dream_run *run, const char *option, const kh_broken_image *broken,
+                              size_t count, size_t total, kh_error *err) {
+    json_t *list = kh_broken_images_json(broken, count);
+    const kh_status status = kh_broken_images_say(run->session, broken, count, total, err);
+    if (!run->failed) run->failed = json_array();
+    const bool is_kept = run->failed && list && json_array_extend(run->failed, list) == 0;
+    json_decref(list);
+    if (status) return kh_error_context(err, status, "%s", option);
+    return is_kept ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a list of images");
+}
+
 /* ---- magnitudes --------------------------------------------------------------------------------
  */
 
@@ -187,14 +201,28 @@ static kh_status read_magnitudes(kh_dream_run *run, size_t side, kh_error *err) 
         one = kh_alloc_floats(floats);
         if (!sum || !one) status = kh_fail(err, KH_E_MEMORY, "no memory for magnitudes");
     }
+    kh_broken_image *broken = NULL;
+    size_t broken_count = 0;
     for (size_t i = 0; !status && i < count; i++) {
         kh_image image = {0};
-        status = kh_source_read_image(inputs.source, i, NULL, &image, err);
-        if (!status) status = kh_dream_magnitude(&image, 1, side, one, floats, err);
-        for (size_t k = 0; !status && k < floats; k++)
+        kh_error why = {KH_OK, ""};
+        const kh_status read = kh_source_read_image(inputs.source, i, NULL, &image, &why);
+        if (read == KH_E_MEMORY)
+            status = kh_fail(err, read, "%s", why.text);
+        else if (read)
+            status = kh_broken_images_add(&broken, &broken_count,
+                                          kh_source_get(inputs.source, i).name, why.text, err);
+        else
+            status = kh_dream_magnitude(&image, 1, side, one, floats, err);
+        for (size_t k = 0; !read && !status && k < floats; k++)
             sum[k] += one[k] / (float)count;
         kh_image_clear(&image);
     }
+    if (!status)
+        status = kh_dream_run_failed(run, "--magnitudes", broken, broken_count, count, err);
+    for (size_t k = 0; !status && broken_count && k < floats; k++)
+        sum[k] *= (float)count / (float)(count - broken_count);
+    kh_broken_images_clear(broken, broken_count);
     kh_free(one);
     kh_inputs_clear(&inputs);
     kh_free(folder);

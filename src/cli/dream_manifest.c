@@ -45,6 +45,18 @@ static void put_dreams(const kh_dream_run *run, kh_manifest *m) {
         }
 }
 
+static void put_failed(const kh_dream_run *run, kh_manifest *m) {
+    static const char *const keys[] = {"image", "reason"};
+    size_t i;
+    json_t *one;
+    if (run->failed) kh_store_manifest_texts(m, "failed", NULL, 0); /* an empty list: none */
+    json_array_foreach(run->failed, i, one) {
+        const char *const texts[] = {json_string_value(json_object_get(one, keys[0])),
+                                     json_string_value(json_object_get(one, keys[1]))};
+        kh_store_manifest_row(m, "failed", keys, texts, 2);
+    }
+}
+
 static void put_files(const kh_dream_run *run, kh_manifest *m) {
     kh_store_manifest_file(m, "log.csv", NULL, 0, "one row per dream, step and image");
     if (run->options->evaluates) {
@@ -68,6 +80,7 @@ kh_status kh_dream_run_manifest(const kh_dream_run *run, kh_error *err) {
     kh_dream_set_text(&run->settings, &set);
     kh_store_manifest_text(m, "dream.settings", set.data);
     put_dreams(run, m);
+    put_failed(run, m);
     put_files(run, m);
     kh_status status = set.failed ? kh_fail(err, KH_E_MEMORY, "no memory for a manifest") : KH_OK;
     if (!status) status = kh_outdir_finish(run->options->out, m, err);

@@ -42,6 +42,8 @@ typedef struct study {
     kh_source *source;
     size_t images; /* natural ones that could be read */
     float *scores; /* [images, count] */
+    kh_broken_image *broken;
+    size_t broken_count;
 } study;
 
 /* Items with a neuron, each with its last picture. */
@@ -153,8 +155,12 @@ static kh_status probe_natural(study *s, float *inputs, float *features, kh_erro
                                              floats, &why);
             kh_image_clear(&image);
             if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
-            if (!status)
-                batch[waiting++] = kh_source_get(s->source, i); /* broken ones do not count */
+            batch[waiting] = kh_source_get(s->source, i);
+            if (status)
+                KH_TRY(kh_broken_images_add(&s->broken, &s->broken_count, batch[waiting].name,
+                                            why.text, err));
+            else
+                waiting++;
         }
         if (waiting == BATCH || (i + 1 >= total && waiting > 0)) {
             KH_TRY(kh_dream_probe_run(s->probe, inputs, waiting, s->scores + s->images * s->count,
@@ -167,7 +173,7 @@ static kh_status probe_natural(study *s, float *inputs, float *features, kh_erro
         }
         (void)kh_session_progress(s->run->session, "images", i < total ? i : total, total);
     }
-    return s->images ? KH_OK : kh_fail(err, KH_E_NOT_FOUND, "--natural: no image could be read");
+    return kh_dream_run_failed(s->run, "--natural", s->broken, s->broken_count, total, err);
 }
 
 static void compare(study *s) {
@@ -324,6 +330,16 @@ static kh_status print_summary(const study *s, kh_error *err) {
     return KH_OK;
 }
 
+/* Distances are to images of the class a picture is painted for. */
+static void warn_without_classes(const study *s) {
+    bool has_target = false;
+    for (size_t i = 0; i < s->count; i++)
+        has_target |= s->subjects[i].item->target != SIZE_MAX;
+    if (has_target)
+        kh_warn_without_classes(s->run->session, s->source, "there are no distances to tell",
+                                KH_SORT_CLASSES);
+}
+
 static kh_status study_all(study *s, kh_error *err) {
     const kh_dream_run *run = s->run;
     const kh_model_info *info = kh_model_get_info(run->session->model);
@@ -347,6 +363,7 @@ static kh_status study_all(study *s, kh_error *err) {
         if (!features || !s->scores || !order)
             status = kh_fail(err, KH_E_MEMORY, "no memory to compare");
     }
+    if (!status) warn_without_classes(s);
     if (!status) status = probe_pictures(s, inputs, err);
     if (!status) status = probe_natural(s, inputs, features, err);
     if (!status) compare(s);
@@ -376,6 +393,7 @@ kh_status kh_dream_run_natural(kh_dream_run *run, kh_error *err) {
         kh_free(s.examples[i].features);
     kh_free(s.examples);
     kh_dream_probe_free(s.probe);
+    kh_broken_images_clear(s.broken, s.broken_count);
     kh_source_free(s.source);
     kh_free(s.subjects);
     kh_free(s.scores);

@@ -174,5 +174,6 @@ void kh_dream_run_clear(kh_dream_run *run) {
     kh_free(run->items);
     kh_free(run->photo);
     kh_free(run->magnitude);
+    json_decref(run->failed);
     *run = (kh_dream_run){0};
 }

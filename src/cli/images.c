@@ -197,11 +197,12 @@ kh_status kh_require_truth(const kh_source *source, kh_error *err) {
                    KH_S(images));
 }
 
-void kh_warn_without_classes(kh_session *session, const kh_source *source, const char *what) {
+void kh_warn_without_classes(kh_session *session, const kh_source *source, const char *what,
+                             const char *cure) {
     char text[400];
     const size_t images = kh_source_count(source);
     if (has_truth(source)) return;
-    (void)snprintf(text, sizeof text, "none of %zu image%s has a true class: %s; " KH_GIVE_CLASSES,
-                   images, KH_S(images), what);
+    (void)snprintf(text, sizeof text, "none of %zu image%s has a true class: %s; %s", images,
+                   KH_S(images), what, cure);
     kh_session_warn(session, text);
 }

@@ -5,8 +5,9 @@
 #include "cli/inputs.h"
 #include "cli/session.h"
 
-/* What to do about images without true classes. */
-#define KH_GIVE_CLASSES "put them in folders named after their classes, or give --label-file FILE"
+/* What to do about images without true classes; the second where --label-file is an option. */
+#define KH_SORT_CLASSES "put them in folders named after their classes"
+#define KH_GIVE_CLASSES KH_SORT_CLASSES ", or give --label-file FILE"
 
 typedef struct kh_broken_image {
     const char *path; /* borrowed from the inputs */
@@ -30,9 +31,10 @@ void kh_broken_images_list(const kh_broken_image *list, size_t count, kh_manifes
 
 /* KH_E_ARG, with what to do, when none of the images has a true class. */
 kh_status kh_require_truth(const kh_source *source, kh_error *err);
-/* Once: of images without a single true class, what that leaves out ("what ... stays empty") and
- * what to do. */
-void kh_warn_without_classes(kh_session *session, const kh_source *source, const char *what);
+/* Once: of images without a single true class, what that means ("there is no ...") and `cure`, one
+ * of the above. */
+void kh_warn_without_classes(kh_session *session, const kh_source *source, const char *what,
+                             const char *cure);
 
 typedef struct kh_image_batch {
     kh_session *session;

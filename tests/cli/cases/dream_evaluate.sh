@@ -11,6 +11,12 @@ dream() {
 dream --judge demo
 [ $? = 2 ] && [ ! -e d ] && echo refused # other classes
 dream --judge random:test_vit@1 --natural natural || exit 1
+# again, with one that cannot be read; MaCo's magnitudes leave it out as well
+echo torn >natural/n01443537/torn.jpg
+dream --judge random:test_vit@1 --natural natural --json | grep -c torn.jpg
+grep -c torn.jpg d/manifest.json
+keyhole dream random:test_vit --model-size 32 --preset maco --size 16 --steps 2 --neuron b3n7 --magnitudes natural --out maco &&
+    grep -c torn.jpg maco/manifest.json
 head -n 2 d/evaluation.csv
 for table in evaluation answers natural; do
     echo "$table: $(($(wc -l <d/$table.csv))) lines"
