@@ -54,6 +54,7 @@ typedef struct kh_atlas_options {
     const char *const *other_runs; /* directories whose shards are merged too */
     size_t other_run_count;
     const char *command; /* NULL, or what the manifest says was run */
+    bool maps_follow; /* another call will have label maps: lenses that want them are left to it */
     /* Pixel truth for the lens "dissect", with thresholds [blocks * neurons] of a complete run over
      * the same images (kh_atlas_thresholds). Borrowed; NULL: none. */
     const kh_label_set *label_set;

@@ -30,6 +30,8 @@ kh_status kh_atlas_path(char out[KH_ATLAS_PATH], kh_error *err, const char *fold
 static kh_status add_lens(kh_atlas_job *job, const kh_lens_kind *kind, bool was_asked_for,
                           kh_error *err) {
     const char *why_not = kind->refuses ? kind->refuses(&job->setup) : NULL;
+    const bool comes_later = kind->needs_maps && job->options->maps_follow;
+    if (why_not && comes_later && !job->options->label_set) return KH_OK;
     if (why_not && was_asked_for)
         return kh_fail(err, KH_E_UNSUPPORTED, "lens '%s': %s", kind->name, why_not);
     if (why_not) {

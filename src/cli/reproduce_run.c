@@ -141,6 +141,7 @@ static kh_status run_atlas(kh_reproduce *r, kh_atlas_options *o, kh_error *err) 
     o->lenses = s->lenses;
     o->seed = s->seed;
     o->decode = &s->decode;
+    o->maps_follow = r->labels != NULL;
     o->command = s->command;
     o->progress = s->progress;
     o->progress_user = r->session;

@@ -120,6 +120,7 @@ typedef struct kh_lens_kind {
     unsigned (*sites_of)(const kh_lens_setup *setup); /* instead, when they depend on the model */
     bool is_default;
     bool needs_truth; /* has nothing to say of images without true classes */
+    bool needs_maps;  /* of the second pass: wants label maps */
     /* NULL when this model can be looked at; else why not (the lens is left out) */
     const char *(*refuses)(const kh_lens_setup *setup);
     /* sums come from kh_calloc: they count as neutral already */

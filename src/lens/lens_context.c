@@ -205,6 +205,7 @@ const kh_lens_kind kh_kind_context = {
     .name = "context",
     .version = 1,
     .sites = 1u << KH_SITE_RESID_POST | 1u << KH_SITE_ATTN_OUT | 1u << KH_SITE_MLP_OUT,
+    .needs_maps = true,
     .refuses = refuses,
     .create = create,
     .free = free_state,

@@ -168,6 +168,7 @@ const kh_lens_kind kh_kind_masks = {
     .name = "masks",
     .version = 1,
     .sites = 1u << KH_SITE_POST,
+    .needs_maps = true,
     .refuses = refuses,
     .create = create,
     .free = free_state,
