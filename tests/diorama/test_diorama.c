@@ -6,6 +6,12 @@
 #include "keyhole/diorama.h"
 
 enum { SIZE = 96, PIXELS = SIZE * SIZE };
+/* Shares are tested in fewer scenes where each takes a sanitizer ten times longer. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SCENES_OF_SHARES = 250, SCENES_OF_EACH_CLASS = 25 };
+#else
+enum { SCENES_OF_SHARES = 1000, SCENES_OF_EACH_CLASS = 100 };
+#endif
 
 typedef struct picture {
     uint8_t rgb[PIXELS * 3];
@@ -227,7 +233,7 @@ static void maps_and_regions_tell_the_same(void **state) {
 
 static void objects_are_as_large_and_as_visible_as_it_says(void **state) {
     (void)state;
-    enum { SCENES = 1000 };
+    enum { SCENES = SCENES_OF_SHARES };
     static picture p;
     kh_diorama *d = make(SIZE, 22, 0);
     size_t occluded = 0;
@@ -347,7 +353,7 @@ static void near_share(size_t hits, size_t of, double share) {
 
 static void shortcuts_are_planted_and_can_be_taken_out(void **state) {
     (void)state;
-    enum { EACH = 100 };
+    enum { EACH = SCENES_OF_EACH_CLASS };
     static size_t with[25][128], without[25][128];
     count_backgrounds(0, 25 * EACH, with);
     count_backgrounds(KH_DIORAMA_NO_SHORTCUTS, 25 * EACH, without);
