@@ -6,7 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* " (ln)": the alignment that contributions were compared with, as the run says it; nothing where a
+ * run of an earlier version does not. */
+static const char *mode_of(kh_plate *p, char *out, size_t room) {
+    const bool is_said =
+        kh_plate_number(p, false,
+                        "SELECT count(*) FROM pragma_table_info('attribution_check') WHERE name = "
+                        "'alignment'") > 0;
+    const kh_answer *a =
+        is_said ? kh_plate_ask(p, false, "SELECT alignment FROM attribution_check") : NULL;
+    const char *name = a && kh_answer_rows(a) ? kh_answer_text(a, 0, 0) : NULL;
+    out[0] = '\0';
+    if (name) (void)snprintf(out, room, " (%s)", name);
+    return out;
+}
+
 void kh_draw_attribution(kh_plate *p) {
+    char mode[16];
     const size_t blocks = p->run->blocks;
     double *of = kh_plate_blocks(p, false,
                                  "SELECT block, sum(attention * n) / sum(n), sum(neurons * n) / "
@@ -37,8 +53,8 @@ void kh_draw_attribution(kh_plate *p) {
         "(the class token, or the mean of the patches), through the final norm with its own "
         "denominator. The parts of all blocks, the "
         "embedding and a constant sum to the logit (worst error %.2g). Spearman: do "
-        "the neurons that contribute more have the larger alignment (fold)?",
-        images, error);
+        "the neurons that contribute more have the larger alignment%s?",
+        images, error, mode_of(p, mode, sizeof mode));
     kh_plate_limits(p, "effects through later blocks: what a neuron tells other blocks is counted "
                        "there. Only removing it shows its whole effect.");
     kh_plate_open(p, 2);
@@ -140,18 +156,23 @@ void kh_draw_cumulative(kh_plate *p) {
         x[n] = (double)(n + 1);
     for (size_t i = 0; i < blocks * neurons; i++)
         curves[i] /= (double)count;
-    for (size_t b = blocks; b-- > 0 && used < 6;) { /* the last blocks, and a few before */
-        if (blocks - b > 3 && b % 4 != 0 && b != 0) continue;
+    const size_t first = neurons > 10 ? 10 : neurons;
+    double *of_first = kh_plate_numbers(p, blocks);
+    if (!of_first) return;
+    for (size_t b = 0; b < blocks; b++)
+        of_first[b] = curves[b * neurons + first - 1];
+    const size_t peak = kh_plate_peak(of_first, blocks);
+    for (size_t b = blocks; b-- > 0;) { /* the last blocks, a few before, and the peak */
+        if (b != peak && (used >= 6 || (blocks - b > 3 && b % 4 != 0))) continue;
         (void)snprintf(names[used], sizeof names[used], "block %zu", b);
         lines[used] = (kh_figure_line){
             .name = names[used], .x = x, .y = curves + b * neurons, .count = neurons};
         used++;
     }
-    const size_t last = blocks - 1;
     kh_plate_title(p,
-                   "In block %zu the %d largest contributions make up %.0f %% of what is added "
-                   "and taken away",
-                   last, 10, 100 * curves[last * neurons + (neurons > 10 ? 9 : neurons - 1)]);
+                   "The %zu largest contributions of a block make up at most %.0f %% of what is "
+                   "added and taken away (block %zu)",
+                   first, 100 * of_first[peak], peak);
     kh_plate_caption(
         p,
         "Neurons of a block sorted by the size |x| of what they add to or take from the "

@@ -277,13 +277,17 @@ static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
 
 /* ---- results ------------------------------------------------------------------------------- */
 
+/* How a neuron speaks for a class when its contributions are compared with that; the table says it.
+ */
+static const kh_align_mode compared_with = KH_ALIGN_LN;
+
 typedef struct writing {
     state *s;
     const kh_lens_out *out;
-    kh_aligner *fold_of[KH_POOLED_HEADS], *ln_of;
-    float *fold[KH_POOLED_HEADS], *ln; /* [neurons, classes] of the block */
-    float *mean;                       /* [classes, units] contributions */
-    float *column;                     /* [neurons] ln alignment with one class */
+    kh_aligner *fold_of[KH_POOLED_HEADS], *other_of;
+    float *fold[KH_POOLED_HEADS], *other; /* [neurons, classes] of the block; compared_with */
+    float *mean;                          /* [classes, units] contributions */
+    float *column;                        /* [neurons] alignment with one class */
     kh_attribution_scratch scratch;
 } writing;
 
@@ -320,7 +324,7 @@ static kh_status write_block(writing *w, size_t block, kh_error *err) {
     const size_t neurons = setup->info->neurons, classes = s->classes;
     for (size_t h = 0; h < s->heads; h++)
         KH_TRY(kh_lens_aligner_block(w->fold_of[h], block, w->fold[h], neurons * classes, err));
-    KH_TRY(kh_lens_aligner_block(w->ln_of, block, w->ln, neurons * classes, err));
+    KH_TRY(kh_lens_aligner_block(w->other_of, block, w->other, neurons * classes, err));
     for (size_t c = 0; c < classes; c++) {
         float *mean = w->mean + c * setup->units + block * neurons;
         for (size_t j = 0; j < neurons; j++) {
@@ -329,7 +333,7 @@ static kh_status write_block(writing *w, size_t block, kh_error *err) {
                 sum +=
                     weight_of(s, h, c, block * neurons + j) * (double)w->fold[h][j * classes + c];
             mean[j] = (float)sum;
-            w->column[j] = w->ln[j * classes + c];
+            w->column[j] = w->other[j * classes + c];
         }
         kh_attribution a;
         if (s->n[c] == 0) continue;
@@ -342,19 +346,19 @@ static kh_status write_block(writing *w, size_t block, kh_error *err) {
 static kh_status prepare(writing *w, kh_error *err) {
     const state *s = w->s;
     const kh_lens_setup *setup = s->setup;
-    const kh_align_options ln = head_options(0, KH_ALIGN_LN);
+    const kh_align_options other = head_options(0, compared_with);
     const size_t cells = setup->info->neurons * s->classes;
     for (size_t h = 0; h < s->heads; h++) {
         const kh_align_options fold = head_options(h, KH_ALIGN_FOLD);
         KH_TRY(kh_lens_aligner_create(setup->ctx, setup->model, &fold, &w->fold_of[h], err));
         if (!(w->fold[h] = kh_alloc_floats(cells))) break;
     }
-    KH_TRY(kh_lens_aligner_create(setup->ctx, setup->model, &ln, &w->ln_of, err));
+    KH_TRY(kh_lens_aligner_create(setup->ctx, setup->model, &other, &w->other_of, err));
     KH_TRY(kh_attribution_scratch_init(&w->scratch, setup->info->neurons, err));
-    w->ln = kh_alloc_floats(cells);
+    w->other = kh_alloc_floats(cells);
     w->mean = kh_alloc_floats(s->classes * setup->units);
     w->column = kh_alloc_floats(setup->info->neurons);
-    if (w->fold[s->heads - 1] && w->ln && w->mean && w->column) return KH_OK;
+    if (w->fold[s->heads - 1] && w->other && w->mean && w->column) return KH_OK;
     return kh_fail(err, KH_E_MEMORY, "no memory for the table of attributions");
 }
 
@@ -363,11 +367,11 @@ static void clear_writing(writing *w) {
         kh_lens_aligner_free(w->fold_of[h]);
         kh_free(w->fold[h]);
     }
-    kh_lens_aligner_free(w->ln_of);
+    kh_lens_aligner_free(w->other_of);
     kh_attribution_scratch_clear(&w->scratch);
     kh_free(w->column);
     kh_free(w->mean);
-    kh_free(w->ln);
+    kh_free(w->other);
 }
 
 static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
@@ -384,12 +388,13 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     if (!status) {
         out->array(out->user, "attribution_mean", KH_OUT_F32, shape, 3, w.mean,
                    "mean logits a neuron adds to the true class, on the images of that class");
-        out->table(out->user, "attribution_check", "images:i worst_error:r");
+        out->table(out->user, "attribution_check", "images:i worst_error:r alignment:t");
         uint64_t n = 0;
         for (size_t c = 0; c < s->classes; c++)
             n += s->n[c];
         out->integer(out->user, (int64_t)n);
         out->real(out->user, n ? (double)s->worst : (double)NAN);
+        out->text(out->user, kh_align_mode_name(compared_with));
         out->row(out->user);
     }
     clear_writing(&w);

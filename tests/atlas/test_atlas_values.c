@@ -306,6 +306,8 @@ static void parts_sum_to_the_logit(void **state) {
                     m);
         /* logits of up to ten, in float */
         assert_near(number(0, "SELECT worst_error FROM attribution_check"), 0, 1e-5, models[m], m);
+        assert_near(number(0, "SELECT alignment = 'ln' FROM attribution_check"), 1, 0, models[m],
+                    m);
     }
 }
 
