@@ -83,8 +83,11 @@ kh_range kh_range_make(const kh_figure_axis *axis, kh_extent extent, size_t want
         range.ticks = kh_ticks_log(range.low, range.high, wanted_ticks);
         return range;
     }
-    if (is_rounded && !is_given) {
-        const double step = kh_ticks_step(range.low, range.high, wanted_ticks, is_whole);
+    double step = 0;
+    for (int again = 0; again < 3 && is_rounded && !is_given; again++) {
+        const double before = step; /* what rounding adds may ask for a longer step */
+        step = kh_ticks_step(range.low, range.high, wanted_ticks, is_whole);
+        if (!(step > before)) break;
         range.low = round_outwards(range.low, -step);
         range.high = round_outwards(range.high, step);
     }

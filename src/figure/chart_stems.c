@@ -20,27 +20,127 @@ static bool overlaps(kh_box a, kh_box b) {
            b.y < a.y + a.height;
 }
 
-/* Names the tops: above the stem, else beside an earlier name. */
-static void draw_labels(kh_letters *letters, cairo_t *cr, const stem_chart *data, kh_box area) {
-    kh_box placed[MAX_LABELS];
-    size_t count = 0;
-    for (size_t i = 0; i < data->top_count; i++) {
-        char text[KH_NUMBER_ROOM];
-        (void)snprintf(text, sizeof text, "%zu", data->top[i]);
-        const double w = kh_letters_width(letters, &kh_style_small, text, strlen(text)) + 4;
-        const double x = kh_chart_x(&data->chart, area, (double)data->top[i]);
-        const double y = kh_chart_y(&data->chart, area, data->values[data->top[i]]);
-        const double shifts[] = {-w / 2, 3, -w - 3};
-        for (size_t attempt = 0; attempt < 3; attempt++) {
-            const kh_box box = {x + shifts[attempt], attempt ? y - 6 : y - 15, w, 12};
-            bool is_free = box.x >= area.x - 8 && box.x + w <= area.x + area.width + 12;
-            for (size_t k = 0; k < count; k++)
-                is_free = is_free && !overlaps(box, placed[k]);
-            if (!is_free) continue;
-            kh_letters_draw(letters, cr, &kh_style_small, box.x + 2, box.y + 10, 0, text);
-            placed[count++] = box;
-            break;
+/* ---- names of the largest -------------------------------------------------------------------- */
+
+#define NAME_HEIGHT 12.0
+#define DOT         2.5 /* radius */
+
+/* What a name must not cover: names written before, the dots, and the stems below them. */
+typedef struct obstacles {
+    kh_box names[MAX_LABELS], dots[MAX_LABELS], stems[MAX_LABELS];
+    size_t name_count, count;
+} obstacles;
+
+/* From the dot to the name's edge. */
+static double way_to(kh_box name, kh_box dot) {
+    const double x = dot.x + dot.width / 2, y = dot.y + dot.height / 2;
+    const double aside = fmax(0, fmax(name.x - x, x - name.x - name.width));
+    const double up = fmax(0, fmax(name.y - y, y - name.y - name.height));
+    return hypot(aside, up);
+}
+
+/* The end of the line from a dot to its name. */
+static void end_of(kh_box name, kh_box dot, double *x, double *y) {
+    *x = fmin(fmax(dot.x + dot.width / 2, name.x + 2), name.x + name.width - 2);
+    *y = fmin(fmax(dot.y + dot.height / 2, name.y + 1), name.y + name.height - 1);
+}
+
+/* How strictly a place is chosen: beside its own dot and no other; at the end of a line that meets
+ * nothing; anywhere free. */
+typedef enum strictness { NEAREST, ON_A_LINE, ANYWHERE, STRICTNESSES } strictness;
+
+#define SEEN_WAY (DOT + 5) /* a line shorter than that is not drawn */
+
+static bool is_line_free(const obstacles *o, size_t own, kh_box name) {
+    enum { STEPS = 12 };
+    double x, y;
+    end_of(name, o->dots[own], &x, &y);
+    for (size_t step = 1; step < STEPS; step++) {
+        const double share = (double)step / STEPS;
+        const kh_box at = {o->dots[own].x + DOT + share * (x - o->dots[own].x - DOT),
+                           o->dots[own].y + DOT + share * (y - o->dots[own].y - DOT), 0.1, 0.1};
+        for (size_t i = 0; i < o->name_count; i++)
+            if (overlaps(at, o->names[i])) return false;
+        for (size_t i = 0; i < o->count; i++)
+            if (i != own && overlaps(at, o->dots[i])) return false;
+    }
+    return true;
+}
+
+static bool is_free(const obstacles *o, size_t own, kh_box name, strictness how) {
+    const double way = way_to(name, o->dots[own]);
+    if (how == ON_A_LINE && !(way > SEEN_WAY)) return false;
+    for (size_t i = 0; i < o->name_count; i++)
+        if (overlaps(name, o->names[i])) return false;
+    for (size_t i = 0; i < o->count; i++) {
+        if (overlaps(name, o->dots[i])) return false;
+        if (how != ANYWHERE && overlaps(name, o->stems[i])) return false;
+        if (how == NEAREST && i != own && !(way + 1.5 < way_to(name, o->dots[i]))) return false;
+    }
+    return how == ANYWHERE || is_line_free(o, own, name);
+}
+
+/* The free place nearest to the dot, above or beside it; false where there is none. */
+static bool find_place(const obstacles *o, size_t own, kh_box area, double width, strictness how,
+                       kh_box *out) {
+    double best = (double)INFINITY;
+    const double x = o->dots[own].x + DOT, y = o->dots[own].y + DOT;
+    for (double up = 6; up <= 78; up += up < 15 ? 9 : 6)
+        for (double aside = -120; aside <= 120; aside += 3) {
+            const kh_box name = {x + aside - width / 2, y - up, width, NAME_HEIGHT};
+            const double way = way_to(name, o->dots[own]) + 0.05 * fabs(aside) + 0.01 * up;
+            if (way < best && name.x >= area.x - 4 && name.x + width <= area.x + area.width + 12 &&
+                name.y >= area.y - 14 && is_free(o, own, name, how)) {
+                best = way;
+                *out = name;
+            }
         }
+    return isfinite(best);
+}
+
+/* A name that could not stay at its dot is joined to it. */
+static void draw_way(cairo_t *cr, kh_box name, kh_box dot) {
+    double x, y;
+    if (!(way_to(name, dot) > SEEN_WAY)) return;
+    end_of(name, dot, &x, &y);
+    kh_set_rgb(cr, 0x888888, 1);
+    cairo_set_line_width(cr, 0.8);
+    cairo_move_to(cr, dot.x + DOT, dot.y + DOT);
+    cairo_line_to(cr, x, y);
+    cairo_stroke(cr);
+}
+
+static kh_box dot_of(const stem_chart *data, kh_box area, size_t i) {
+    const double x = kh_chart_x(&data->chart, area, (double)data->top[i]);
+    const double y = kh_chart_y(&data->chart, area, data->values[data->top[i]]);
+    return (kh_box){x - DOT, y - DOT, 2 * DOT, 2 * DOT};
+}
+
+/* Dots on the tops, and their names; each is said. */
+static void draw_labels(kh_letters *letters, cairo_t *cr, const stem_chart *data, kh_box area,
+                        double zero) {
+    obstacles o = {.count = data->top_count};
+    char text[KH_NUMBER_ROOM];
+    for (size_t i = 0; i < o.count; i++) {
+        const kh_box dot = o.dots[i] = dot_of(data, area, i);
+        const double low = dot.y + dot.height;
+        o.stems[i] = (kh_box){dot.x + DOT - 1, low, 2, fmax(0, zero - low)};
+    }
+    for (size_t i = 0; i < o.count; i++) {
+        (void)snprintf(text, sizeof text, "%zu", data->top[i]);
+        const double width = kh_letters_width(letters, &kh_style_small, text, strlen(text)) + 4;
+        kh_box *name = &o.names[i];
+        *name = (kh_box){o.dots[i].x + DOT - width / 2, o.dots[i].y - 12, width, NAME_HEIGHT};
+        for (int how = NEAREST; how < STRICTNESSES; how++)
+            if (find_place(&o, i, area, width, (strictness)how, name)) break;
+        draw_way(cr, *name, o.dots[i]);
+        kh_letters_draw(letters, cr, &kh_style_small, name->x + 2, name->y + 10, 0, text);
+        o.name_count++;
+    }
+    kh_set_rgb(cr, kh_hues[1], 1);
+    for (size_t i = 0; i < o.count; i++) {
+        cairo_arc(cr, o.dots[i].x + DOT, o.dots[i].y + DOT, DOT, 0, 2 * 3.14159265358979);
+        cairo_fill(cr);
     }
 }
 
@@ -64,14 +164,7 @@ static void stems_draw(kh_letters *letters, cairo_t *cr, const void *opaque, kh_
     cairo_restore(cr);
     if (data->chart.y.low < 0)
         kh_fill_box(cr, 0x555555, area.x, floor(zero), area.x + area.width, floor(zero) + 1);
-    kh_set_rgb(cr, kh_hues[1], 1);
-    for (size_t i = 0; i < data->top_count; i++) {
-        cairo_arc(cr, kh_chart_x(&data->chart, area, (double)data->top[i]),
-                  kh_chart_y(&data->chart, area, data->values[data->top[i]]), 2.5, 0,
-                  2 * 3.14159265358979);
-        cairo_fill(cr);
-    }
-    draw_labels(letters, cr, data, area);
+    draw_labels(letters, cr, data, area, zero);
 }
 
 /* The `labelled` largest, largest first, earlier index first among equals. */

@@ -68,7 +68,9 @@ void kh_hatch(cairo_t *cr, kh_box box) {
 
 #define BAR_WIDTH  320.0
 #define BAR_HEIGHT 12.0
-#define BAR_SIDE   26.0 /* room for half a number at the right end; the left one hangs out */
+#define BAR_SIDE                                                                                   \
+    26.0 /* room for half a number at the right end; the left one begins with the bar */
+#define NUMBER_GAP 12.0 /* between two numbers */
 
 static bool is_drawable(const kh_figure_scale *scale) {
     return isfinite(scale->low) && isfinite(scale->high);
@@ -102,12 +104,13 @@ double kh_colour_bar_height(const kh_figure_scale *scale) {
 }
 
 /* The value at one end of the bar, where it fits between `from` and `to`. */
-static void draw_bar_end(kh_letters *letters, cairo_t *cr, double value, double x, double baseline,
-                         double from, double to) {
+static void draw_bar_end(kh_letters *letters, cairo_t *cr, double value, double end,
+                         double baseline, double left, double from, double to) {
     char text[KH_NUMBER_ROOM];
     (void)kh_number_short(value, 3, text);
     const double half = kh_letters_width(letters, &kh_style_body, text, strlen(text)) / 2;
-    if (x - half < from + 6 || x + half > to - 6) return;
+    const double x = fmax(end, left + half);
+    if (x - half < from + NUMBER_GAP || x + half > to - NUMBER_GAP) return;
     kh_letters_draw(letters, cr, &kh_style_body, x, baseline, 0.5, text);
 }
 
@@ -133,14 +136,16 @@ static void draw_bar_numbers(kh_letters *letters, cairo_t *cr, const kh_figure_s
         kh_set_rgb(cr, 0x333333, 1);
         cairo_rectangle(cr, floor(x - 0.5), y + 1, 1, 4);
         cairo_fill(cr);
-        kh_letters_draw(letters, cr, &kh_style_body, x, baseline, 0.5,
-                        kh_tick_text(&ticks, i, text));
+        (void)kh_tick_text(&ticks, i, text);
         const double half = kh_letters_width(letters, &kh_style_body, text, strlen(text)) / 2;
-        first = fmin(first, x - half);
-        last = fmax(last, x + half);
+        const double middle = fmax(x, strip.x + half); /* not into the margin */
+        kh_letters_draw(letters, cr, &kh_style_body, middle, baseline, 0.5, text);
+        first = fmin(first, middle - half);
+        last = fmax(last, middle + half);
     }
-    draw_bar_end(letters, cr, scale->low, strip.x, baseline, -(double)INFINITY, first);
-    draw_bar_end(letters, cr, scale->high, strip.x + strip.width, baseline, last, (double)INFINITY);
+    draw_bar_end(letters, cr, scale->low, strip.x, baseline, strip.x, -(double)INFINITY, first);
+    draw_bar_end(letters, cr, scale->high, strip.x + strip.width, baseline, strip.x, last,
+                 (double)INFINITY);
 }
 
 void kh_colour_bar_draw(kh_letters *letters, cairo_t *cr, const kh_figure_scale *scale,

@@ -3,6 +3,7 @@
 
 #include "base/rng.h"
 #include "figure/colours.h"
+#include "figure/lettering.h"
 
 static kh_figure *new_page(void) {
     kh_figure *figure;
@@ -140,6 +141,8 @@ static void colour_bars_end_in_their_end_colours(void **state) {
         assert_true(now >= red && now <= red + 1);
         red = now;
     }
+    for (size_t x = 0; x < 23; x++) /* "−1" stays out of the margin */
+        assert_int_equal(kh_count_in_column(&page, x, 0xffffff), page.height);
     kh_pixels_clear(&page);
     kh_figure_free(figure);
 }
@@ -405,6 +408,43 @@ static void stems_name_the_largest(void **state) {
     kh_figure_free(figure);
 }
 
+/* Ink of the names of the `labelled` largest values; the axes' own is taken off. */
+static size_t ink_of_names(const double *values, size_t count, size_t labelled) {
+    size_t ink[2];
+    for (size_t i = 0; i < 2; i++) {
+        const kh_figure_stems stems = {.y = {.low = 0, .high = 10},
+                                       .values = values,
+                                       .count = count,
+                                       .labelled = i ? labelled : 0,
+                                       .width = 700,
+                                       .height = 180};
+        kh_figure *figure = new_page();
+        kh_error err;
+        kh_assert_ok(kh_figure_add_stems(figure, &stems, &err));
+        kh_pixels page = kh_page_pixels(figure, 2);
+        ink[i] = kh_count(&page, kh_style_small.rgb);
+        kh_pixels_clear(&page);
+        kh_figure_free(figure);
+    }
+    assert_true(ink[1] > ink[0]);
+    return ink[1] - ink[0];
+}
+
+/* Five stems closer to each other than their names are wide: none is left out or lies on a dot. */
+static void neighbours_are_all_named(void **state) {
+    (void)state;
+    enum { COUNT = 500, FIRST = 222, STEP = 5, NAMED = 5 };
+    double together[COUNT] = {0};
+    size_t alone = 0;
+    for (size_t i = 0; i < NAMED; i++) {
+        double one[COUNT] = {0};
+        together[FIRST + STEP * i] = one[FIRST + STEP * i] = 5 - 0.2 * (double)(i % 2);
+        alone += ink_of_names(one, COUNT, 1);
+    }
+    const size_t ink = ink_of_names(together, COUNT, NAMED);
+    assert_true((double)ink > 0.9 * (double)alone && (double)ink < 1.1 * (double)alone);
+}
+
 /* A dot of the first cloud: its colour, three quarters opaque on white. */
 static bool is_dot(uint32_t rgb) {
     for (unsigned shift = 0; shift < 24; shift += 8) {
@@ -476,6 +516,7 @@ int main(void) {
         cmocka_unit_test(histograms_show_shares),
         cmocka_unit_test(matrix_cells_wear_their_colour),
         cmocka_unit_test(stems_name_the_largest),
+        cmocka_unit_test(neighbours_are_all_named),
         cmocka_unit_test(dots_stand_where_their_numbers_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

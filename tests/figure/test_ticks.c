@@ -124,6 +124,20 @@ static void an_axis_with_zero_holds_zero(void **state) {
     assert_float_equal(range_of(&given, 40, 60, false).low, 2, 1e-12);
 }
 
+/* Also where the room that rounding adds asks for longer steps. */
+static void an_axis_from_the_data_ends_on_ticks(void **state) {
+    (void)state;
+    const double ends[][2] = {{-0.03, 0.25}, {-0.2, 0.55}, {-7, 17}, {0, 5.2}, {-0.9, 0.1}};
+    const kh_figure_axis axis = {.label = "change"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const kh_range range = range_of(&axis, ends[i][0], ends[i][1], false);
+        const kh_ticks *t = &range.ticks;
+        assert_true(t->count >= 2 && range.low <= ends[i][0] && range.high >= ends[i][1]);
+        assert_float_equal(t->at[0], range.low, 1e-9);
+        assert_float_equal(t->at[t->count - 1], range.high, 1e-9);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_1_2_or_5),
@@ -133,6 +147,7 @@ int main(void) {
         cmocka_unit_test(huge_numbers_stay_inside_their_room),
         cmocka_unit_test(one_value_alone_is_shown_against_zero),
         cmocka_unit_test(an_axis_with_zero_holds_zero),
+        cmocka_unit_test(an_axis_from_the_data_ends_on_ticks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
