@@ -116,10 +116,10 @@ static kh_status write_figure(const sheet *s, const strip *strips, size_t count,
                    " colours, things that are no class dark",
                    count, s->scenes, s->size);
     char footnote[160];
-    (void)snprintf(footnote, sizeof footnote, "keyhole %s diorama · seed %llu · from scene %llu%s",
-                   kh_version(), (unsigned long long)s->set->seed,
-                   (unsigned long long)s->set->start,
-                   s->set->flags & KH_DIORAMA_NO_SHORTCUTS ? " · no shortcuts" : "");
+    (void)snprintf(footnote, sizeof footnote,
+                   "diorama · seed %llu · from scene %llu%s · keyhole %s",
+                   (unsigned long long)s->set->seed, (unsigned long long)s->set->start,
+                   s->set->flags & KH_DIORAMA_NO_SHORTCUTS ? " · no shortcuts" : "", kh_version());
     const kh_figure_options options = {
         .title = "The demo world", .subtitle = subtitle, .footnote = footnote};
     size_t columns = PICTURES_ACROSS / s->scenes;

@@ -242,51 +242,107 @@ static kh_status draw_picture(const kh_model_info *info, const kh_exemplars *e,
     return KH_OK;
 }
 
-/* One level as a grid, `columns` wide. */
-static kh_status add_level(const kh_run *run, const kh_model_info *info, const kh_exemplars *e,
-                           const kh_image *pictures, size_t level, size_t columns,
-                           const char *title, kh_figure *figure, kh_error *err) {
+/* Exemplars of a level that no row above has; in a small set the ones around the 95 % quantile are
+ * among the strongest. */
+typedef struct level_rows {
+    size_t *at; /* [count] places in e->of */
+    size_t count, repeated;
+} level_rows;
+
+static bool is_shown_above(const kh_exemplars *e, size_t at) {
+    for (size_t i = 0; i < at; i++)
+        if (e->of[i].level < e->of[at].level && e->of[i].image == e->of[at].image) return true;
+    return false;
+}
+
+static kh_status choose_rows(const kh_exemplars *e, size_t level, level_rows *out, kh_error *err) {
+    *out = (level_rows){.at = kh_calloc(e->count ? e->count : 1, sizeof *out->at)};
+    if (!out->at) return kh_fail(err, KH_E_MEMORY, "no memory for a sheet of exemplars");
+    for (size_t i = 0; i < e->count; i++) {
+        if (e->of[i].level != level) continue;
+        if (is_shown_above(e, i))
+            out->repeated++;
+        else
+            out->at[out->count++] = i;
+    }
+    return KH_OK;
+}
+
+static void write_level_title(const char *name, const level_rows *rows, char *out, size_t room) {
+    if (rows->count && rows->repeated)
+        (void)snprintf(out, room, "%s (%zu more shown above)", name, rows->repeated);
+    else if (rows->repeated)
+        (void)snprintf(out, room, "%s: all %zu shown above", name, rows->repeated);
+    else
+        (void)snprintf(out, room, "%s", name);
+}
+
+/* Panels of a level, and the memory behind them. */
+typedef struct level_panels {
+    kh_figure_panel *panels;
+    char (*captions)[96];
+    uint8_t *rgb;
+    float *up;
+} level_panels;
+
+static void level_panels_clear(level_panels *p) {
+    kh_free(p->up);
+    kh_free(p->rgb);
+    kh_free(p->captions);
+    kh_free(p->panels);
+}
+
+static kh_status fill_panels(const kh_run *run, const kh_model_info *info, const kh_exemplars *e,
+                             const kh_image *pictures, const level_rows *rows, size_t cells,
+                             level_panels *p, kh_error *err) {
     const kh_sheet_size size = size_on_page(info);
     const size_t pixels = size.width * size.height;
-    size_t first = 0, count = 0;
-    while (first < e->count && e->of[first].level != level)
-        first++;
-    while (first + count < e->count && e->of[first + count].level == level)
-        count++;
-    if (count == 0) return KH_OK;
-    const size_t rows = (count + columns - 1) / columns;
-    kh_figure_panel *panels = kh_calloc(rows * columns, sizeof *panels);
-    char(*captions)[96] = kh_calloc(count, sizeof *captions);
-    uint8_t *rgb = kh_calloc(count * pixels, 3);
-    float *up = kh_alloc_floats(pixels);
-    kh_status status = panels && captions && rgb && up
-                           ? KH_OK
-                           : kh_fail(err, KH_E_MEMORY, "no memory for a sheet of exemplars");
-    for (size_t i = 0; i < count && !status; i++) {
-        const kh_exemplar *one = &e->of[first + i];
-        uint8_t *at = rgb + 3 * pixels * i;
-        status = draw_picture(info, e, one, &pictures[one->image], size, up, at, err);
-        (void)snprintf(captions[i], sizeof captions[i], "%.40s\na = %.3g",
+    p->panels = kh_calloc(cells, sizeof *p->panels);
+    p->captions = kh_calloc(cells, sizeof *p->captions);
+    p->rgb = kh_calloc(cells * pixels, 3);
+    p->up = kh_alloc_floats(pixels);
+    if (!p->panels || !p->captions || !p->rgb || !p->up)
+        return kh_fail(err, KH_E_MEMORY, "no memory for a sheet of exemplars");
+    for (size_t i = 0; i < rows->count; i++) {
+        const kh_exemplar *one = &e->of[rows->at[i]];
+        uint8_t *at = p->rgb + 3 * pixels * i;
+        KH_TRY(draw_picture(info, e, one, &pictures[one->image], size, p->up, at, err));
+        (void)snprintf(p->captions[i], sizeof p->captions[i], "%.40s\na = %.3g",
                        one->truth == KH_NO_CLASS ? "no label" : run->names[one->truth], one->value);
-        panels[i] = (kh_figure_panel){.rgb = at,
-                                      .width = size.width,
-                                      .height = size.height,
-                                      .caption = captions[i],
-                                      .frame = one->truth != KH_NO_CLASS && one->truth == e->writes
-                                                   ? KH_FRAME_GOOD
-                                                   : KH_FRAME_THIN};
+        p->panels[i] = (kh_figure_panel){
+            .rgb = at,
+            .width = size.width,
+            .height = size.height,
+            .caption = p->captions[i],
+            .frame = one->truth != KH_NO_CLASS && one->truth == e->writes ? KH_FRAME_GOOD
+                                                                          : KH_FRAME_THIN};
     }
-    const kh_figure_grid grid = {.panels = panels,
-                                 .rows = rows,
+    return KH_OK;
+}
+
+/* One level as a grid, `columns` wide. */
+static kh_status add_level(const kh_run *run, const kh_model_info *info, const kh_exemplars *e,
+                           const kh_image *pictures, size_t level, size_t columns, const char *name,
+                           kh_figure *figure, kh_error *err) {
+    const kh_sheet_size size = size_on_page(info);
+    char title[120];
+    level_rows rows;
+    level_panels p = {0};
+    KH_TRY(choose_rows(e, level, &rows, err));
+    const size_t lines = rows.count ? (rows.count + columns - 1) / columns : 1;
+    kh_status status = KH_OK;
+    if (rows.count + rows.repeated)
+        status = fill_panels(run, info, e, pictures, &rows, lines * columns, &p, err);
+    write_level_title(name, &rows, title, sizeof title);
+    const kh_figure_grid grid = {.panels = p.panels,
+                                 .rows = lines,
                                  .columns = columns,
                                  .cell_width = size.width,
-                                 .cell_height = size.height,
+                                 .cell_height = rows.count ? size.height : 1,
                                  .title = title};
-    if (!status) status = kh_figure_add_grid(figure, &grid, err);
-    kh_free(up);
-    kh_free(rgb);
-    kh_free(captions);
-    kh_free(panels);
+    if (!status && p.panels) status = kh_figure_add_grid(figure, &grid, err);
+    level_panels_clear(&p);
+    kh_free(rows.at);
     return status;
 }
 
@@ -309,8 +365,28 @@ static void write_title(const kh_run *run, const kh_exemplars *e, char *title, s
         (void)snprintf(title, room, "%s: its strongest pictures, and others", name);
 }
 
+/* What a row of reads_writes says, in words. */
+static const char *meaning_of(const char *verdict) {
+    static const char *const words[][2] = {
+        {"agree", "the class that its strongest pictures show is among the five it promotes most"},
+        {"other",
+         "the class that its strongest pictures show is neither among the five it promotes "
+         "most nor in the lower half"},
+        {"suppress", "the class that its strongest pictures show is in the lower half of what it "
+                     "promotes"},
+        {"shared", "no class has half of its strongest pictures"},
+        {"silent", "it never fires"},
+        {"unknown", "its strongest pictures have no labels"}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(verdict, words[i][0]) == 0) return words[i][1];
+    return "";
+}
+
 static void write_caption(const kh_run *run, const kh_exemplars *e, char *caption, size_t room) {
-    char threshold[400] = "";
+    char threshold[400] = "", verdict[240] = "";
+    if (e->verdict[0])
+        (void)snprintf(verdict, sizeof verdict, " Verdict in the table reads_writes: %s (%s).",
+                       e->verdict, meaning_of(e->verdict));
     if (isfinite(e->threshold))
         (void)snprintf(threshold, sizeof threshold,
                        " The line (white inside, black outside) encloses where the bilinear map is "
@@ -320,10 +396,9 @@ static void write_caption(const kh_run *run, const kh_exemplars *e, char *captio
                        e->threshold, 100 * e->density);
     (void)snprintf(caption, room,
                    "Pictures out of %zu by the neuron's largest coefficient a over patches, as the "
-                   "model saw them. The yellow box is the patch where a is "
-                   "largest.%s%s%s%s",
-                   run->images, threshold, e->verdict[0] ? " Its verdict in reads_writes: " : "",
-                   e->verdict, e->verdict[0] ? "." : "");
+                   "model saw them, each in one row only. The yellow box is the patch where a is "
+                   "largest.%s%s",
+                   run->images, threshold, verdict);
 }
 
 kh_status kh_exemplars_draw(const kh_run *run, const kh_model *model, const kh_exemplars *e,
@@ -332,7 +407,7 @@ kh_status kh_exemplars_draw(const kh_run *run, const kh_model *model, const kh_e
         "The strongest, one for each near duplicate", "Around the 95 % quantile of maxima",
         "Around the 75 % quantile", "Around the median", "Random pictures"};
     const kh_model_info *info = kh_model_get_info(model);
-    char title[256], caption[800], name[32];
+    char title[256], caption[1024], name[32];
     write_title(run, e, title, sizeof title);
     write_caption(run, e, caption, sizeof caption);
     kh_neuron_format(e->neuron, name, sizeof name);

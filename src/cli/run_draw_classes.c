@@ -88,20 +88,25 @@ void kh_draw_accuracy(kh_plate *p) {
 /* ---- confusion ------------------------------------------------------------------------------- */
 
 static void tell_confusions(kh_plate *p) {
+    enum { TOLD = 15 };
     const kh_answer *a = kh_plate_ask(p, false,
-                                      "SELECT truth, predicted, n FROM confusion WHERE truth <> "
-                                      "predicted ORDER BY n DESC, truth, predicted LIMIT 15");
-    char text[2048] = "Most frequent: ";
-    for (size_t r = 0; a && r < kh_answer_rows(a); r++) {
+                                      "SELECT truth, predicted, n FROM confusion WHERE truth >= 0 "
+                                      "AND truth <> predicted ORDER BY n DESC, truth, predicted");
+    const size_t rows = a ? kh_answer_rows(a) : 0, told = rows < TOLD ? rows : TOLD;
+    char text[2048] = "All confusions: ";
+    if (told < rows)
+        (void)snprintf(text, sizeof text, "The %zu most frequent of %zu confusions: ", told, rows);
+    for (size_t r = 0; r < told; r++) {
         const size_t used = strlen(text);
         const double t = kh_answer_number(a, r, 0), c = kh_answer_number(a, r, 1);
         if (!(t >= 0 && c >= 0 && t < (double)p->run->classes && c < (double)p->run->classes))
             continue;
-        (void)snprintf(text + used, sizeof text - used, "%s%s taken for %s (%.0f)", r ? "; " : "",
-                       p->run->names[(size_t)t], p->run->names[(size_t)c],
-                       kh_answer_number(a, r, 2));
+        const double n = kh_answer_number(a, r, 2);
+        (void)snprintf(text + used, sizeof text - used, "%s%s taken for %s (%.0f picture%s)",
+                       r ? "; " : "", p->run->names[(size_t)t], p->run->names[(size_t)c], n,
+                       n > 1 ? "s" : "");
     }
-    if (a && kh_answer_rows(a)) kh_plate_note(p, text);
+    if (told) kh_plate_note(p, text);
 }
 
 /* Thousands of classes: the largest of several neighbours, so that one picture taken for another
@@ -223,8 +228,8 @@ void kh_draw_class_mean(kh_plate *p) {
         p,
         "Figure 4: the mean memory coefficient of every key neuron, over patches and "
         "over the pictures of class %zu (%s; n = %.0f). One panel for each block, one line "
-        "for each of its %zu neurons; the five largest are numbered. All panels have "
-        "one scale.",
+        "for each of its %zu neurons; the five largest have a dot and their number. All "
+        "panels have one scale.",
         c, p->run->names[c], kh_answer_number(first, 0, 1), neurons);
     kh_plate_limits(p,
                     "whether a strong neuron matters for the class, nor whether it is strong for "
@@ -238,7 +243,7 @@ void kh_draw_class_mean(kh_plate *p) {
                                              .x = {.label = "neuron"},
                                              .y = {.label = "mean coefficient a",
                                                    .low = fmin(0, -0.05 * high),
-                                                   .high = 1.05 * high},
+                                                   .high = 1.15 * high},
                                              .values = values,
                                              .count = neurons,
                                              .labelled = 5,
@@ -264,11 +269,13 @@ void kh_draw_concentration(kh_plate *p) {
     const double n =
         kh_plate_number(p, false, "SELECT count(DISTINCT class) FROM concentration WHERE n > 0");
     if (!top1 || !top10 || !effective || !mean || !found || !alike || !nearest || !(n > 0)) return;
-    const size_t last = blocks - 1;
+    const size_t peak = kh_plate_peak(top10 + blocks, blocks);
+    const size_t least = kh_plate_least(top10 + blocks, blocks);
     kh_plate_title(p,
-                   "Ten of %zu neurons hold %.0f %% of a class's mean activation in block 0, %.0f "
-                   "%% in block %zu",
-                   p->run->neurons, 100 * top10[blocks], 100 * top10[blocks + last], last);
+                   "Ten of %zu neurons hold between %.0f %% (block %zu) and %.0f %% (block %zu) of "
+                   "a class's mean activation",
+                   p->run->neurons, 100 * top10[blocks + least], least, 100 * top10[blocks + peak],
+                   peak);
     kh_plate_caption(p,
                      "Class means of the memory coefficients (over patches and pictures, negative "
                      "ones count as 0) of %.0f classes with pictures. Effective number: exp of the "

@@ -59,6 +59,10 @@ static void add_strip(kh_plate *p, bool has_dots, const char *variant, const cha
         {.name = "mean of the classes", .y = of, .kind = KH_LINE_POINTS},
         {.name = "a random other class", .y = of + p->run->blocks, .kind = KH_LINE_NULL}};
     kh_plate_lines(p, (kh_figure_lines){.title = title,
+                                        .x = {.label = "block (0 is the first)",
+                                              .low = -0.5, /* dots stand on both sides of a block */
+                                              .high = (double)p->run->blocks - 0.5},
+                                        .is_x_integer = true,
                                         .y = {.label = "share of tokens", .high = 1},
                                         .lines = lines,
                                         .line_count = 3});
@@ -108,11 +112,12 @@ static void tell_difference(kh_plate *p, size_t block) {
     (void)snprintf(
         text, sizeof text,
         "Block %zu: a top neuron is one of the class's five for %.1f %% of the tokens of "
-        "%.0f correctly named pictures and %.1f %% of those of %.0f others. Shuffling "
+        "%.0f correctly named pictures and %.1f %% of those of %.0f other%s. Shuffling "
         "300 times which pictures are the correct ones gives a difference as large with "
         "p = %.2g; within each class, so that easy classes play no part, with p = "
         "%.2g%s.",
-        block, 100 * all[0], all[4], 100 * all[1], all[5], all[2], all[3], also);
+        block, 100 * all[0], all[4], 100 * all[1], all[5], all[5] > 1 ? "s" : "", all[2], all[3],
+        also);
     kh_plate_note(p, text);
 }
 

@@ -50,6 +50,8 @@ double *kh_plate_numbers(kh_plate *p, size_t count);
 void *kh_plate_keep(kh_plate *p, size_t count, size_t size);
 /* sum over blocks of the mean, say: the block with the largest finite value; 0 if none. */
 size_t kh_plate_peak(const double *values, size_t count);
+/* The same for the smallest. */
+size_t kh_plate_least(const double *values, size_t count);
 
 /* ---- what a page shows ----------------------------------------------------------------------- */
 

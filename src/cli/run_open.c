@@ -78,17 +78,16 @@ static void read_sizes(const json_t *root, const char *architecture, char *out, 
 
 static kh_status read_receipt(kh_run *run, const char *manifest, kh_error *err) {
     json_t *root = NULL;
-    char sizes[96];
+    char sizes[96], images[48];
     KH_TRY(kh_json_read_own(manifest, "manifest.json", &root, err));
     const char *architecture = text_at(root, "model", "architecture");
     const char *tag = text_at(root, "model", "tag");
     const char *sha = text_at(root, "model", "sha256");
     read_sizes(root, architecture, sizes, sizeof sizes);
-    (void)snprintf(
-        run->receipt, sizeof run->receipt,
-        "%s%s%s%s · %s%.12s · preprocessing %s · %zu images · keyhole figures, version %s",
-        architecture, *tag ? "." : "", tag, sizes, *sha ? "weights sha256 " : "random weights", sha,
-        text_at(root, "preprocess", "preset"), run->images, kh_version());
+    (void)snprintf(images, sizeof images, "%zu images", run->images);
+    kh_footnote(&(kh_footnote_facts){architecture, tag, sizes, sha,
+                                     text_at(root, "preprocess", "preset"), images},
+                run->receipt, sizeof run->receipt);
     (void)snprintf(run->model_sha256, sizeof run->model_sha256, "%s", sha);
     (void)snprintf(run->images_sha256, sizeof run->images_sha256, "%s",
                    text_at(root, "images", "sha256"));

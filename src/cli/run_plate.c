@@ -98,6 +98,13 @@ size_t kh_plate_peak(const double *values, size_t count) {
     return best;
 }
 
+size_t kh_plate_least(const double *values, size_t count) {
+    size_t best = 0;
+    for (size_t i = 1; values && i < count; i++)
+        if (values[i] < values[best] || isnan(values[best])) best = i;
+    return best;
+}
+
 /* ---- texts ----------------------------------------------------------------------------------- */
 
 void kh_plate_title(kh_plate *p, const char *format, ...) {

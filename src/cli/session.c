@@ -177,14 +177,19 @@ void kh_model_sizes(const char *architecture, size_t patch, size_t height, size_
         (void)snprintf(out, out_bytes, " (patch %zu, %zu x %zu px)", patch, width, height);
 }
 
+void kh_footnote(const kh_footnote_facts *f, char *out, size_t out_bytes) {
+    (void)snprintf(out, out_bytes, "%s%s%s%s · %s%.12s · preprocessing %s · %s · keyhole %s",
+                   f->architecture, *f->tag ? "." : "", f->tag, f->sizes,
+                   *f->sha256 ? "weights sha256 " : "random weights", f->sha256, f->preset,
+                   f->settings, kh_version());
+}
+
 void kh_model_footnote(const kh_model *model, const char *settings, char *out, size_t out_bytes) {
     const kh_model_info *info = kh_model_get_info(model);
-    char weights[32] = "random weights", sizes[96];
-    if (info->sha256[0])
-        (void)snprintf(weights, sizeof weights, "weights sha256 %.12s", info->sha256);
+    char sizes[96];
     kh_model_sizes(info->architecture, info->patch, info->image_height, info->image_width, sizes,
                    sizeof sizes);
-    (void)snprintf(out, out_bytes, "%s%s%s%s · %s · preprocessing %s · %s · keyhole %s",
-                   info->architecture, info->tag[0] ? "." : "", info->tag, sizes, weights,
-                   info->preprocess.preset, settings, kh_version());
+    kh_footnote(&(kh_footnote_facts){info->architecture, info->tag, sizes, info->sha256,
+                                     info->preprocess.preset, settings},
+                out, out_bytes);
 }

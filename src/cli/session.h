@@ -45,7 +45,14 @@ json_t *kh_model_receipt(const kh_model *model);
 /* " (patch 8, 96 px)" in out, or "" where the architecture's name says so already. */
 void kh_model_sizes(const char *architecture, size_t patch, size_t height, size_t width, char *out,
                     size_t out_bytes);
-/* One line for the foot of a figure. */
+/* One line for the foot of a figure: "vit_tiny_patch16_224.tag (patch 8, 96 px) · weights sha256
+ * 460d7ce0f401 · preprocessing timm · SETTINGS · keyhole 0.1.0". Every figure of a model ends so.
+ */
+typedef struct kh_footnote_facts {
+    const char *architecture, *tag, *sizes, *sha256, *preset,
+        *settings; /* "" where there is none */
+} kh_footnote_facts;
+void kh_footnote(const kh_footnote_facts *facts, char *out, size_t out_bytes);
 void kh_model_footnote(const kh_model *model, const char *settings, char *out, size_t out_bytes);
 
 #endif

@@ -1,21 +1,33 @@
-# figures: a page for every analysis that ran, the same bytes each time, listed with captions; no run, no figures
+# figures: a page for every analysis that ran, the same bytes each time, listed with captions that say what the run says; no run, no figures
 command -v python3 >/dev/null || { echo "no python3 to read JSON with" >&2; exit 77; }
 keyhole diorama --out world -n 5 --size 32 -q >/dev/null 2>&1 || exit 1
 model=$DATA/../../demo/model
 [ -e "$model/model.safetensors" ] || { echo "no demo model here" >&2; exit 77; }
-lenses=accuracy,units,class_mean,exemplars,selectivity,audit,key_value
+lenses=accuracy,units,class_mean,exemplars,selectivity,audit,key_value,attribution
 keyhole atlas "$model" world/images/scenes --truth world --lenses $lenses --out run -q --dry-run --json >estimate || exit 1
 keyhole atlas "$model" world/images/scenes --truth world --lenses $lenses --out run -q --no-figures >/dev/null 2>&1 || exit 1
 ls run | grep figures
 keyhole status run --digest >before
 keyhole figures run -q
 keyhole status run --digest | cmp - before && echo "no part of the digest"
-keyhole figures run -q --out again >/dev/null && diff -r run/figures again && echo "the same bytes"
-python3 -c 'import json, os
+keyhole figures run -q --out again --classes fish,0,3 >/dev/null
+for file in run/figures/*.*g; do cmp $file again/${file##*/} || exit 1; done && echo "the same bytes"
+python3 -c 'import json, os, re, sqlite3, statistics
 pages = json.load(open("again/figures.json"))["figures"]
 print(*[p["name"] for p in pages])
 print(all(p["title"] and p["caption"] and p["limits"] for p in pages))
-print(sorted(p["name"] + e for p in pages for e in (".png", ".svg")) + ["figures.json"] == sorted(os.listdir("again"), key=lambda n: (n == "figures.json", n)))'
+print(sorted(p["name"] + e for p in pages for e in (".png", ".svg")) + ["figures.json"] == sorted(os.listdir("again"), key=lambda n: (n == "figures.json", n)))
+print(pages[:-2] == json.load(open("run/figures/figures.json"))["figures"])
+# captions name what the run says: the alignment that contributions are compared with, the blocks of the least and the largest share
+page = {p["name"]: p for p in pages}
+db = sqlite3.connect("run/run.sqlite")
+mode, = db.execute("SELECT alignment FROM attribution_check").fetchone()
+print(mode, f"the larger alignment ({mode})?" in page["attribution"]["caption"])
+shares = {}
+for block, share in db.execute("SELECT block, top10_share FROM concentration WHERE n > 0"): shares.setdefault(block, []).append(share)
+median = {b: statistics.median(s) for b, s in shares.items()}
+ends = [int(b) for b in re.findall(r"block (\d+)", page["concentration"]["title"])]
+print(ends == [min(median, key=median.get), max(median, key=median.get)])'
 # --dry-run has said how much that would be: tables, arrays, the dissection and figures
 python3 -c 'import json, os
 said = json.load(open("estimate"))
@@ -24,13 +36,20 @@ for key, top in ("disk_bytes", "run"), ("figure_bytes", "run/figures"):
     print(key, abs(said[key] / size(top) - 1) <= 0.2 or (said[key], size(top)))
 print(said["figures"])'
 # pages that the run behind them does not have go, and no other file
-keyhole figures run -q --out again --classes 3 >/dev/null; touch again/mine.png again/fig4_7.png; ls again/fig4_*.svg
+touch again/mine.png again/fig4_7.png; ls again/fig4_*.svg
 keyhole atlas "$model" world/images/scenes --lenses accuracy,units --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
 keyhole figures two -q --out again; ls again
 mkdir empty; keyhole figures empty; echo $?
-keyhole figures run -q --classes fish,0 --out some >/dev/null; ls some | grep fig4_; keyhole figures run -q --classes unicorn --out none; echo $?
+keyhole figures run -q --classes unicorn --out none; echo $?
 # exemplars: a page for each neuron, of the images of the run alone
 keyhole exemplars run "$model" world/images/scenes --neurons b11n3,b0n5 -q --out sheets
 ls sheets
+# each picture once, whatever rows it belongs to, and the three marks
+for sheet in b0n5 b11n3; do
+    python3 -c 'import sqlite3, sys
+b, n = sys.argv[1][1:].split("n")
+of, = sqlite3.connect("run/run.sqlite").execute("SELECT count(DISTINCT image) FROM exemplars WHERE block = ? AND neuron = ?", (b, n)).fetchone()
+print(open(f"sheets/{sys.argv[1]}.svg").read().count("<image") == of + 3)' $sheet
+done
 keyhole exemplars run "$model" demo:images/fish --neurons b11n3 -q --out other; echo $?
 keyhole exemplars run "$model" world/images/scenes --neurons b12n3 -q --out other; echo $?
