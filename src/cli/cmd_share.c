@@ -102,12 +102,13 @@ static kh_status cluster(kh_share_result *r, kh_set_likeness kind, kh_error *err
     return status;
 }
 
-/* max(fold, 0) of one block, factorised; a class's base is the one with its largest part. */
+/* The positive alignments of one block, factorised; a class's base is the one with its largest
+ * part. */
 static kh_status factorise(kh_session *session, const kh_align_options *align, kh_share_result *r,
                            kh_error *err) {
     const size_t units = r->ranking.units, cells = units * r->classes;
     kh_align_options folded = *align;
-    folded.mode = KH_ALIGN_FOLD;
+    folded.mode = r->bases_mode = KH_ALIGN_FOLD;
     kh_aligner *aligner = NULL;
     float *fold = kh_alloc_floats(cells);
     kh_status status = fold ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a block's scores");
@@ -254,8 +255,8 @@ static kh_status print_text(const kh_share_result *r, const kh_model *model, kh_
         "clusters by %s of the first %zu value vectors (%zu; those of one class are not shown)\n",
         r->likeness_name, r->k, r->bases);
     print_labels(r, classes, 0);
-    printf("bases of block %zu (rank %zu, %zu iterations, relative error %.3f)\n", r->block,
-           r->bases, r->nmf.iterations, r->nmf.error);
+    printf("bases of block %zu, mode %s (rank %zu, %zu iterations, relative error %.3f)\n",
+           r->block, kh_align_mode_name(r->bases_mode), r->bases, r->nmf.iterations, r->nmf.error);
     print_labels(r, classes, 1);
     if (r->nouns.wordnet) print_nouns(r);
     return r->group ? print_groups(r, err) : KH_OK;

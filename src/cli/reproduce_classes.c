@@ -276,9 +276,10 @@ static kh_status judge_c6(kh_reproduce *r, kh_error *err) {
                  "bootstrap over relatives", "");
     (void)snprintf(claim->found, sizeof claim->found,
                    "Among earlier blocks two relatives (%s) share their strongest neurons with an "
-                   "index of %.2f, %.3f more than with other classes; in later blocks the "
-                   "difference is %.3f.",
-                   r->relatives_name, with.mean, early.mean, late.mean);
+                   "index of %.2f, %.3f %s than with other classes; in later blocks it is %.3f "
+                   "%s.",
+                   r->relatives_name, with.mean, fabs(early.mean), early.mean < 0 ? "less" : "more",
+                   fabs(late.mean), late.mean < 0 ? "less" : "more");
     if (claim->verdict == KH_VERDICT_UNTESTED)
         kh_claim_cannot(claim, "It needs labelled images of at least two relatives.");
     return KH_OK;

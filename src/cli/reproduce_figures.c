@@ -19,7 +19,9 @@ static kh_status figures_folder(const kh_reproduce *r, char *out, size_t room, k
 }
 
 void kh_reproduce_footnote(const kh_reproduce *r, char *out, size_t out_bytes) {
-    kh_model_footnote(r->session->model, "alignment ln", out, out_bytes);
+    char mode[32];
+    (void)snprintf(mode, sizeof mode, "alignment mode %s", kh_align_mode_name(r->ranking.mode));
+    kh_model_footnote(r->session->model, mode, out, out_bytes);
 }
 
 void kh_reproduce_list(kh_reproduce *r, const char *file) {
@@ -68,7 +70,7 @@ static kh_status draw_fig3(kh_reproduce *r, kh_error *err) {
                                              .null_low = band,
                                              .null_high = band ? band + blocks : NULL,
                                              .null_name = null_name,
-                                             .mode = "ln"};
+                                             .mode = kh_align_mode_name(r->ranking.mode)};
     if (!status) status = kh_figure_fig3(&what, &figure, err);
     kh_free(band);
     kh_free(counts);

@@ -167,7 +167,7 @@ kh_status kh_reproduce_draw_blocks(kh_reproduce *r, kh_error *err) {
         choose_spread(r, &good);
     choose_one(r, &good, &one);
     return draw(
-        r, &one, true, "fig1", "One photograph through all blocks: heatmaps and masks",
+        r, &one, true, "fig1", "One picture through all blocks: heatmaps and masks",
         "Figures 1 and 2. One picture, block by block: where the block's best aligned neuron "
         "of the class fires, its strongest fifth, and the same for the mean of the blocks so "
         "far. C9.",
@@ -183,7 +183,7 @@ kh_status kh_reproduce_draw_heatmaps(kh_reproduce *r, kh_error *err) {
     } else {
         choose_spread(r, &good);
     }
-    KH_TRY(draw(r, &good, false, "fig10", "Photographs and heatmaps of five key neurons each",
+    KH_TRY(draw(r, &good, false, "fig10", "Pictures and heatmaps of five key neurons each",
                 has_masks ? "Figure 10. Pictures on which the top-1 neuron covers the object best "
                             "(largest IoU, one of a class): chosen to look good, as in the report. "
                             "Ranks from left to right; each map has its own colours. C10, C12."
@@ -191,7 +191,7 @@ kh_status kh_reproduce_draw_heatmaps(kh_reproduce *r, kh_error *err) {
                             "neurons fire; not chosen by success, because no masks are known. Each "
                             "map has its own colours. C10, C12.",
                 err));
-    return draw(r, &bad, false, "fig11", "Photographs and heatmaps of five key neurons each",
+    return draw(r, &bad, false, "fig11", "Pictures and heatmaps of five key neurons each",
                 "Figure 11. Pictures on which the second neuron overlaps the object better than "
                 "the first by the widest margin: chosen to look bad. C10, C11.",
                 err);

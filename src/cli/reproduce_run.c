@@ -88,8 +88,7 @@ static kh_status find_relatives(kh_reproduce *r, kh_error *err) {
             for (size_t w = 0; w < kh_diorama_class_count(); w++)
                 r->is_relative[c] |= kh_diorama_class_is_relative(w) &&
                                      has_wnid(r->classes, c, kh_diorama_class_wnid(w));
-        (void)snprintf(r->relatives_name, sizeof r->relatives_name,
-                       "the demo world's dogs (six relatives)");
+        (void)snprintf(r->relatives_name, sizeof r->relatives_name, "the demo world's dogs");
     }
     for (size_t c = 0; c < classes; c++)
         r->relatives += r->is_relative[c];

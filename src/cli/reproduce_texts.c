@@ -111,9 +111,9 @@ const kh_claim_text kh_claim_texts[KH_CLAIMS] = {
 const char *const kh_golden_texts[KH_GOLDENS] = {
     "Block 10: the five neurons that speak most for six classes (embeddings scaled by column)",
     "Best cosine of a block's value vectors with a class, mean over classes",
-    "Best `ln` score of a class over all blocks, mean over classes",
+    "Best ln score of a class over all blocks, mean over classes",
     "Value vectors that are the first of several classes",
-    "Best `ln` score over the class's mean logit, by block",
+    "Best ln score over the class's mean logit, by block",
     "Key-value agreement and memory-prediction match, by block",
     "Accuracy and identifiable image tokens on ImageNet-S",
     "Accuracy against removed tokens (ViT-B/32)",

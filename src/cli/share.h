@@ -25,7 +25,8 @@ typedef struct kh_share_result {
     kh_join *joins;                  /* [classes - 1] */
     size_t *order;                   /* [classes] leaves of the tree */
     size_t *label[KH_SHARE_METHODS]; /* [classes] cluster; base with the largest part */
-    kh_nmf nmf;                      /* of max(fold, 0) [units, classes] of the block */
+    kh_align_mode bases_mode;        /* alignment that is factorised: fold */
+    kh_nmf nmf;                      /* of its positive part [units, classes] of the block */
     uint64_t seed;
     /* with --superclasses */
     char **group_names; /* [groups]; the last is "other" when classes are left over */

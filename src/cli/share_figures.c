@@ -120,6 +120,20 @@ static kh_status add_counts(const kh_share_result *r, kh_figure *figure, kh_erro
     return kh_figure_add_bars(figure, &bars, err);
 }
 
+static kh_status add_limits(const kh_share_result *r, kh_figure *figure, kh_error *err) {
+    char text[256], length[80] = "";
+    const kh_align_mode mode = r->ranking.mode;
+    if (mode == KH_ALIGN_LN || mode == KH_ALIGN_COS)
+        (void)snprintf(length, sizeof length, "Alignment %s ignores the length of a vector. ",
+                       kh_align_mode_name(mode));
+    (void)snprintf(
+        text, sizeof text,
+        "Not to be read from it: whether a shared vector matters for its classes. %sNear "
+        "ties count as much as clear wins.",
+        length);
+    return kh_figure_add_note(figure, text, err);
+}
+
 static kh_status draw_likeness(const kh_share_result *r, const char *footnote, const char *folder,
                                char (*names)[80], kh_error *err) {
     char title[200], subtitle[512], first[48] = "first";
@@ -146,12 +160,7 @@ static kh_status draw_likeness(const kh_share_result *r, const char *footnote, c
     kh_status status = kh_figure_create(&how, &figure, err);
     if (!status) status = add_likeness(r, figure, names, err);
     if (!status) status = add_counts(r, figure, err);
-    if (!status)
-        status = kh_figure_add_note(
-            figure,
-            "Not to be read from it: whether a shared vector matters for its classes. Alignment ln "
-            "ignores the length of a vector, and near ties count as much as clear wins.",
-            err);
+    if (!status) status = add_limits(r, figure, err);
     if (!status) return kh_outdir_figure(folder, "share", figure, err);
     kh_figure_free(figure);
     return status;
@@ -193,11 +202,11 @@ static kh_status draw_bases(const kh_share_result *r, const char *footnote, cons
     (void)snprintf(title, sizeof title, "Block %zu as %zu base classes", r->block, r->bases);
     (void)snprintf(
         subtitle, sizeof subtitle,
-        "Non-negative factorisation of the block's positive alignments (fold) of %zu "
+        "Non-negative factorisation of the block's positive alignments (%s) of %zu "
         "value vectors and %zu classes; shown is how large a part of each class each base "
         "is, classes by their base. What the bases leave unexplained: %.0f %% (relative "
         "Frobenius norm).",
-        r->nmf.rows, r->classes, 100 * r->nmf.error);
+        kh_align_mode_name(r->bases_mode), r->nmf.rows, r->classes, 100 * r->nmf.error);
     const kh_figure_options how = {.title = title, .subtitle = subtitle, .footnote = footnote};
     const kh_figure_scale scale = {.high = high > 0 ? high : 1,
                                    .label = "part of the class (1: all of it)"};
@@ -233,15 +242,22 @@ static kh_status draw_bases(const kh_share_result *r, const char *footnote, cons
     return status;
 }
 
+static void write_footnote(const kh_share_result *r, const kh_model *model, kh_align_mode mode,
+                           char *out, size_t room) {
+    char settings[96];
+    (void)snprintf(settings, sizeof settings, "alignment mode %s, seed %llu",
+                   kh_align_mode_name(mode), (unsigned long long)r->seed);
+    kh_model_footnote(model, settings, out, room);
+}
+
 kh_status kh_share_write_figures(const kh_share_result *r, const kh_model *model,
                                  const char *folder, kh_error *err) {
-    char footnote[512], settings[96];
-    (void)snprintf(settings, sizeof settings, "alignment mode %s, seed %llu",
-                   kh_align_mode_name(r->ranking.mode), (unsigned long long)r->seed);
-    kh_model_footnote(model, settings, footnote, sizeof footnote);
+    char footnote[512];
     char(*names)[80] = names_in_order(r, model);
     if (!names) return kh_fail(err, KH_E_MEMORY, "no memory for names of classes");
+    write_footnote(r, model, r->ranking.mode, footnote, sizeof footnote);
     kh_status status = draw_likeness(r, footnote, folder, names, err);
+    write_footnote(r, model, r->bases_mode, footnote, sizeof footnote);
     if (!status) status = draw_bases(r, footnote, folder, names, err);
     kh_free(names);
     return status;

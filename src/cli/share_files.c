@@ -175,6 +175,7 @@ static void describe(kh_manifest *m, const kh_share_result *r) {
     kh_store_manifest_size(m, "share.topk", r->k);
     kh_store_manifest_text(m, "share.likeness", r->likeness_name);
     kh_store_manifest_size(m, "share.bases", r->bases);
+    kh_store_manifest_text(m, "share.bases_mode", kh_align_mode_name(r->bases_mode));
     kh_store_manifest_size(m, "share.clusters", r->clusters);
     kh_store_manifest_size(m, "share.block", r->block);
     kh_store_manifest_size(m, "share.seed", r->seed);

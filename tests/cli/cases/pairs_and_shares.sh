@@ -41,6 +41,9 @@ mkdir nouns
 printf '207-208\tretriever\n281\tcat\n' >kinds.txt
 keyhole share $model -q --bases 5 --superclasses kinds.txt --wordnet nouns --out shared >shared.txt 2>/dev/null
 grep -o 'WordNet.*all pairs, [0-9]*' shared.txt
+# what is ranked and what is factorised are aligned in different ways
+grep -o 'classes, mode [a-z]*' shared.txt; grep -o 'bases of block [0-9]*, mode [a-z]*' shared.txt
+grep -o '"[a-z_]*mode": "[a-z]*"' shared/manifest.json
 head -1 shared/shared.csv; head -1 shared/class_pairs.csv
 grep -E '^(method|superclasses)' shared/wordnet.csv
 awk -F, 'NR > 1 && ($7 != "nan" && !($7 > 0 && $7 <= 1) || !($3 > 0))' shared/class_pairs.csv | head -3
