@@ -50,6 +50,9 @@ void kh_ablate_scope(const kh_ablation *result, char *out, size_t out_bytes);
 /* "−0.24": a proper minus that no line breaks at, and no minus before zero. Returns out. */
 const char *kh_ablate_number(double value, int decimals, char *out, size_t out_bytes);
 
+/* An axis of changes: with zero on it, and room on both sides of zero where nothing changes. */
+kh_figure_axis kh_ablate_change_axis(const char *label, const double *values, size_t count);
+
 /* A page, and its end: written as folder/<stem>.png and .svg, or dropped after a failure. */
 kh_status kh_ablate_page(const char *title, const char *subtitle, const char *footnote,
                          size_t columns, kh_figure **out, kh_error *err);

@@ -24,6 +24,15 @@ const char *kh_ablate_number(double value, int decimals, char *out, size_t out_b
     return out;
 }
 
+kh_figure_axis kh_ablate_change_axis(const char *label, const double *values, size_t count) {
+    kh_figure_axis axis = {.label = label, .has_zero = true};
+    for (size_t i = 0; i < count; i++)
+        if (values[i] < 0 || values[i] > 0) return axis;
+    axis.low = -0.1;
+    axis.high = 0.1;
+    return axis;
+}
+
 kh_status kh_ablate_page(const char *title, const char *subtitle, const char *footnote,
                          size_t columns, kh_figure **out, kh_error *err) {
     const kh_figure_options options = {.title = title, .subtitle = subtitle, .footnote = footnote};
@@ -62,6 +71,16 @@ static void curve_of(const kh_ablation *a, kh_ablate_set set, kh_ablate_op op,
         out->low[at] = set == KH_ABLATE_RANDOM ? e->set_lo : e->value.lo;
         out->high[at] = set == KH_ABLATE_RANDOM ? e->set_hi : e->value.hi;
     }
+}
+
+/* Whether anything that is drawn differs from zero. */
+static bool changes(const kh_figure_line *lines, size_t count) {
+    for (size_t l = 0; l < count; l++)
+        for (size_t i = 0; i < lines[l].count; i++)
+            if (fabs(lines[l].y[i]) > 0 || (lines[l].low && fabs(lines[l].low[i]) > 0) ||
+                (lines[l].high && fabs(lines[l].high[i]) > 0))
+                return true;
+    return false;
 }
 
 static kh_status add_damage(const kh_ablation *a, kh_figure *figure, kh_ablate_metric metric,
@@ -108,9 +127,12 @@ static kh_status add_damage(const kh_ablation *a, kh_figure *figure, kh_ablate_m
                                           .band_name = sets,
                                           .count = random.count,
                                           .kind = KH_LINE_NULL};
+    kh_figure_axis y = {.label = y_label, .has_zero = true};
+    if (!changes(lines, count)) y = kh_ablate_change_axis(y_label, NULL, 0);
+    if (metric == KH_ABLATE_FLIP) y.low = 0; /* a share */
     const kh_figure_lines chart = {.title = title,
                                    .x = {.label = "neurons changed, k", .is_log = true},
-                                   .y = {.label = y_label},
+                                   .y = y,
                                    .lines = lines,
                                    .line_count = count,
                                    .width = 560,
@@ -121,7 +143,7 @@ static kh_status add_damage(const kh_ablation *a, kh_figure *figure, kh_ablate_m
 static kh_status draw_damage(const kh_ablate_run *run, const char *footnote, const char *folder,
                              kh_error *err) {
     const kh_ablation *a = &run->result;
-    char title[200], subtitle[320], scope[32];
+    char title[200], subtitle[560], scope[32];
     kh_ablate_scope(a, scope, sizeof scope);
     const size_t k = isnan(quantity(a, "d_margin_10")) ? 1 : 10;
     const double random = quantity(a, k == 10 ? "random_d_margin_10" : "random_d_margin_1");
@@ -136,11 +158,13 @@ static kh_status draw_damage(const kh_ablate_run *run, const char *footnote, con
         k == 1 ? "" : "s",
         kh_ablate_number(quantity(a, k == 10 ? "d_margin_10" : "d_margin_1"), 2, own, sizeof own),
         beside);
-    (void)snprintf(subtitle, sizeof subtitle,
-                   "Neurons of %s, ranked by %s for the image's true class; coefficients changed "
-                   "by op %s on tokens %s. Margin: true class's logit minus the largest other.",
-                   scope, kh_ablate_rank_name(a->options.rank),
-                   kh_ablate_op_name(a->options.ops[0]), kh_ablate_tokens_name(a->options.tokens));
+    (void)snprintf(
+        subtitle, sizeof subtitle,
+        "Neurons of %s, ranked by %s for the image's true class; coefficients changed "
+        "by op %s on tokens %s. Margin: true class's logit minus the largest other; below 0 "
+        "the model loses. Matched random sets are drawn of up to half of the neurons.",
+        scope, kh_ablate_rank_name(a->options.rank), kh_ablate_op_name(a->options.ops[0]),
+        kh_ablate_tokens_name(a->options.tokens));
     kh_figure *figure = NULL;
     kh_status status = kh_ablate_page(title, subtitle, footnote, 2, &figure, err);
     if (!status)
@@ -177,6 +201,28 @@ static void points_of(const kh_ablation *a, bool is_insertion, kh_ablate_set set
     }
 }
 
+/* The curve of the random sets, broken where they leave out sizes that the ranked ones have (no
+ * set is left to draw there). Returns the number of lines. */
+static size_t break_curve(const curve *random, const curve *ranked, const char *name,
+                          kh_figure_line *lines) {
+    size_t count = 0;
+    for (size_t from = 0, end; from < random->count; from = end) {
+        for (end = from + 1; end < random->count; end++) {
+            bool is_gap = false;
+            for (size_t i = 0; i < ranked->count; i++)
+                is_gap |= ranked->x[i] > random->x[end - 1] && ranked->x[i] < random->x[end];
+            if (is_gap) break;
+        }
+        lines[count] = (kh_figure_line){.name = count ? NULL : name,
+                                        .x = random->x + from,
+                                        .y = random->y + from,
+                                        .count = end - from,
+                                        .kind = KH_LINE_NULL};
+        count++;
+    }
+    return count;
+}
+
 static kh_status add_curve(const kh_ablation *a, kh_figure *figure, bool is_insertion,
                            bool is_margin, bool is_fraction, kh_error *err) {
     curve ranked, random;
@@ -193,16 +239,15 @@ static kh_status add_curve(const kh_ablation *a, kh_figure *figure, bool is_inse
                    is_insertion ? "Insertion, from all neurons changed"
                                 : "Deletion, from none changed",
                    is_margin ? "margin" : "accuracy");
-    const kh_figure_line lines[] = {
-        {.name = name,
-         .x = ranked.x,
-         .y = ranked.y,
-         .low = is_margin ? NULL : ranked.low,
-         .high = is_margin ? NULL : ranked.high,
-         .band_name = "95 % interval",
-         .count = ranked.count,
-         .kind = KH_LINE_POINTS},
-        {.name = other, .x = random.x, .y = random.y, .count = random.count, .kind = KH_LINE_NULL}};
+    kh_figure_line lines[1 + MOST_POINTS] = {{.name = name,
+                                              .x = ranked.x,
+                                              .y = ranked.y,
+                                              .low = is_margin ? NULL : ranked.low,
+                                              .high = is_margin ? NULL : ranked.high,
+                                              .band_name = "95 % interval",
+                                              .count = ranked.count,
+                                              .kind = KH_LINE_POINTS}};
+    const size_t count = 1 + break_curve(&random, &ranked, other, lines + 1);
     const kh_figure_lines chart = {
         .title = title,
         .x = {.label = is_fraction    ? "share of the neurons, k/M"
@@ -211,7 +256,7 @@ static kh_status add_curve(const kh_ablation *a, kh_figure *figure, bool is_inse
               .is_log = !is_fraction},
         .y = {.label = is_margin ? "mean margin (logits)" : "accuracy (share)"},
         .lines = lines,
-        .line_count = random.count ? 2 : 1,
+        .line_count = count,
         .width = 560,
         .height = 260};
     return kh_figure_add_lines(figure, &chart, err);
@@ -220,7 +265,7 @@ static kh_status add_curve(const kh_ablation *a, kh_figure *figure, bool is_inse
 static kh_status draw_curves(const kh_ablate_run *run, const char *footnote, const char *folder,
                              kh_error *err) {
     const kh_ablation *a = &run->result;
-    char title[160], subtitle[240], scope[32];
+    char title[160], subtitle[480], scope[32];
     const kh_ablate_quantity *half = kh_ablate_quantity_of(a, "k50", false);
     kh_ablate_scope(a, scope, sizeof scope);
     if (half && !isnan(half->value.mean))
@@ -231,7 +276,8 @@ static kh_status draw_curves(const kh_ablate_run *run, const char *footnote, con
         (void)snprintf(title, sizeof title, "Deletion and insertion of %zu neurons", a->neurons);
     (void)snprintf(subtitle, sizeof subtitle,
                    "Neurons of %s in the order of %s for the image's true class, op %s, tokens %s; "
-                   "all images.",
+                   "all images. Area: under the curve over k/M. The random curve breaks where "
+                   "no random sets are drawn (of more than half of the neurons).",
                    scope, kh_ablate_rank_name(a->options.rank),
                    kh_ablate_op_name(a->options.ops[0]), kh_ablate_tokens_name(a->options.tokens));
     kh_figure *figure = NULL;
@@ -246,7 +292,7 @@ static kh_status draw_curves(const kh_ablate_run *run, const char *footnote, con
 enum { CLASSES_IN_A_ROW = 13, MOST_CLASSES = 52 };
 
 typedef struct placed {
-    double own, random;
+    double own, low, high, random; /* low, high: 95 % interval of own */
     size_t class_index;
 } placed;
 
@@ -258,8 +304,14 @@ static int compare_placed(const void *left, const void *right) {
 }
 
 static void fill_placed(const kh_ablation *a, placed *out) {
-    for (size_t i = 0; i < a->class_count; i++)
-        out[i] = (placed){(double)NAN, (double)NAN, a->class_rows[i].class_index};
+    for (size_t i = 0; i < a->class_count; i++) {
+        const kh_ablate_class *c = &a->class_rows[i];
+        out[i] = (placed){.own = (double)NAN,
+                          .low = c->d_logit_1.lo,
+                          .high = c->d_logit_1.hi,
+                          .random = (double)NAN,
+                          .class_index = c->class_index};
+    }
     for (size_t e = 0, at = 0; e < a->effect_count; e++) {
         const kh_ablate_effect *r = &a->effects[e];
         if (r->is_sweep || r->is_correct || r->class_index == KH_NO_CLASS || r->k != 1 ||
@@ -276,59 +328,86 @@ static kh_status add_class_bars(const kh_ablate_run *run, kh_figure *figure, con
                                 size_t count, double low, double high, bool is_first,
                                 kh_error *err) {
     static const char *const series[] = {"its first neuron", "a matched random neuron"};
-    double values[2 * CLASSES_IN_A_ROW];
+    double values[2 * CLASSES_IN_A_ROW], ends[2][2 * CLASSES_IN_A_ROW];
     char texts[CLASSES_IN_A_ROW][80];
     const char *names[CLASSES_IN_A_ROW];
     for (size_t i = 0; i < count; i++) {
         values[i] = order[i].own;
         values[count + i] = order[i].random;
+        ends[0][i] = order[i].low;
+        ends[1][i] = order[i].high;
+        ends[0][count + i] = ends[1][count + i] = (double)NAN; /* no interval */
         kh_class_short(kh_model_classes(run->session->model), order[i].class_index, texts[i],
                        sizeof texts[i]);
         names[i] = texts[i];
     }
-    const kh_figure_bars bars = {.y = {.label = "change of the logit", .low = low, .high = high},
+    const kh_figure_bars bars = {.y = {.label = "change (logits)", .low = low, .high = high},
                                  .values = values,
                                  .series = 2,
                                  .groups = count,
                                  .series_names = is_first ? series : NULL,
                                  .group_names = names,
+                                 .low = ends[0],
+                                 .high = ends[1],
+                                 .whisker_name = is_first ? "95 % interval" : NULL,
                                  .width = 1080,
                                  .height = 250};
     return kh_figure_add_bars(figure, &bars, err);
+}
+
+/* Common ends of all rows, on ticks, so that both signs have one where both occur. */
+static void find_ends(const placed *order, size_t count, double *low, double *high) {
+    *low = *high = 0;
+    for (size_t i = 0; i < count; i++) { /* fmin and fmax leave NaN out */
+        *low = fmin(*low, fmin(fmin(order[i].own, order[i].low), order[i].random));
+        *high = fmax(*high, fmax(fmax(order[i].own, order[i].high), order[i].random));
+    }
+    if (!(*high > *low)) {
+        *low = -0.1;
+        *high = 0.1;
+    }
+    for (int again = 0; again < 3; again++) { /* what rounding adds may ask for a longer step */
+        const double rough = (*high - *low) / 5, power = pow(10, floor(log10(rough) + 1e-9));
+        const double share = rough / power - 1e-9;
+        const double step = (share <= 1 ? 1 : share <= 2 ? 2 : share <= 5 ? 5 : 10) * power;
+        *low = floor(*low / step + 1e-9) * step;
+        *high = ceil(*high / step - 1e-9) * step;
+    }
 }
 
 static kh_status draw_classes(const kh_ablate_run *run, const char *footnote, const char *folder,
                               kh_error *err) {
     const kh_ablation *a = &run->result;
     placed *order = kh_calloc(a->class_count, sizeof *order);
-    char title[160], subtitle[320];
-    size_t sure = 0;
+    char title[160], subtitle[480];
+    double low, high;
+    size_t falls = 0, rises = 0;
     if (!order) return kh_fail(err, KH_E_MEMORY, "no memory for a figure");
     fill_placed(a, order);
-    double low = 0, high = 0;
     for (size_t i = 0; i < a->class_count; i++) {
-        low = fmin(low, fmin(order[i].own, order[i].random));
-        high = fmax(high, fmax(order[i].own, order[i].random));
-        sure += a->class_rows[i].d_logit_1.hi < 0;
+        falls += order[i].high < 0;
+        rises += order[i].low > 0;
     }
     qsort(order, a->class_count, sizeof *order, compare_placed);
     (void)snprintf(title, sizeof title,
-                   "In %zu of %zu classes the logit falls without the class's first neuron", sure,
-                   a->class_count);
+                   "Without its first neuron a class's logit falls in %zu of %zu classes and rises "
+                   "in %zu",
+                   falls, a->class_count, rises);
     (void)snprintf(subtitle, sizeof subtitle,
-                   "Mean change of the true class's logit when one neuron is changed (op %s), on "
-                   "the class's images; classes counted above: 95 %% interval below zero.%s",
+                   "Mean change of the true class's logit (its score before the softmax) when one "
+                   "neuron is changed (op %s), on the class's images; below 0 the class loses. "
+                   "Counted above: classes whose 95 %% interval does not reach zero.%s",
                    kh_ablate_op_name(a->options.ops[0]),
                    a->class_count > MOST_CLASSES ? " The classes with the largest losses." : "");
     const size_t shown = a->class_count < MOST_CLASSES ? a->class_count : MOST_CLASSES;
-    const double margin = 0.05 * (high - low);
+    find_ends(order, shown, &low, &high);
     kh_figure *figure = NULL;
     kh_status status = kh_ablate_page(title, subtitle, footnote, 1, &figure, err);
     for (size_t first = 0; first < shown && !status; first += CLASSES_IN_A_ROW) {
         const size_t left = shown - first;
         status = add_class_bars(run, figure, order + first,
-                                left < CLASSES_IN_A_ROW ? left : CLASSES_IN_A_ROW, low - margin,
-                                high + margin, first == 0, err);
+                                left < CLASSES_IN_A_ROW ? left : CLASSES_IN_A_ROW, low, high,
+                                first == 0, err);
     }
     kh_free(order);
     return kh_ablate_page_end(status, figure, folder, "ablate_classes", err);

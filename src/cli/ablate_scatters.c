@@ -41,8 +41,8 @@ static kh_status add_targets(const kh_ablation *a, kh_figure *figure, kh_ablate_
         clouds[k] = (kh_figure_cloud){names[k], x + k * classes, y + k * classes, classes};
     }
     const kh_figure_scatter chart = {.title = title,
-                                     .x = {.label = x_label},
-                                     .y = {.label = y_label},
+                                     .x = kh_ablate_change_axis(x_label, x, shown * classes),
+                                     .y = kh_ablate_change_axis(y_label, y, shown * classes),
                                      .clouds = clouds,
                                      .cloud_count = shown,
                                      .has_diagonal = true,
@@ -81,7 +81,8 @@ kh_status kh_ablate_draw_selectivity(const kh_ablate_run *run, const char *footn
     kh_status status = kh_ablate_page(
         title,
         "One dot for each class and number of neurons: what its neurons' absence does to its "
-        "own images and to those of all other classes. Dashed: as much to both.",
+        "own images and to those of all other classes. Dashed: as much to both. Classes that "
+        "change alike lie on one dot.",
         footnote, 2, &figure, err);
     if (!status)
         status = add_targets(a, figure, KH_ABLATE_D_TOP1, "Accuracy",
@@ -176,10 +177,10 @@ kh_status kh_ablate_draw_steering(const kh_ablate_run *run, const char *footnote
                            "predicted as that class (share)", err);
     if (!status)
         status = add_doses(a, figure, KH_ABLATE_ON_OWN, true, "Neurons of the image's own class",
-                           "change of the class's logit", err);
+                           "change of the class's logit (logits)", err);
     if (!status)
         status = add_doses(a, figure, KH_ABLATE_ON_OTHER, true, "Neurons of a random other class",
-                           "change of that class's logit", err);
+                           "change of that class's logit (logits)", err);
     return kh_ablate_page_end(status, figure, folder, "ablate_steering", err);
 }
 
@@ -207,12 +208,12 @@ static double direct_margin_of(const kh_ablate_neuron *n) {
 static const panel panels[] = {
     {"ln_effect", "Alignment", "alignment, mode ln (logits)", ln_of, false, false},
     {"ln_effect_margin", "Alignment", "alignment, mode ln (logits)", ln_of, true, false},
-    {"contribution_effect", "Contribution", "logits it adds directly", contribution_of, false,
-     false},
-    {"contribution_effect_margin", "Contribution", "logits it adds directly", contribution_of, true,
-     false},
-    {"direct_effect", "Direct effect of this edit", "logits the edit takes directly", direct_of,
-     false, true},
+    {"contribution_effect", "Contribution", "what it adds directly (logits)", contribution_of,
+     false, false},
+    {"contribution_effect_margin", "Contribution", "what it adds directly (logits)",
+     contribution_of, true, false},
+    {"direct_effect", "Direct effect of this edit", "what the edit takes directly (logits)",
+     direct_of, false, true},
     {"direct_margin_effect_margin", "Direct effect of this edit",
      "margin the edit takes directly (logits)", direct_margin_of, true, true}};
 enum { PANELS = sizeof panels / sizeof *panels };
@@ -253,18 +254,19 @@ static kh_status add_panel(const kh_ablation *a, kh_figure *figure, const panel 
     kh_figure_cloud clouds[3];
     for (size_t g = 0; g < 3; g++)
         clouds[g] = (kh_figure_cloud){names[g], x[g], y[g], count[g]};
-    const kh_figure_scatter chart = {
-        .title = title,
-        .x = {.label = what->x_label},
-        .y = {.label = what->is_margin ? "margin lost without it" : "logit lost without it"},
-        .clouds = clouds,
-        .cloud_count = 3,
-        .has_diagonal = what->has_diagonal,
-        .has_zeros = true,
-        .is_last_null = true,
-        .radius = 2.5,
-        .width = 560,
-        .height = 300};
+    const kh_figure_scatter chart = {.title = title,
+                                     .x = {.label = what->x_label},
+                                     .y = {.label = what->is_margin
+                                                        ? "margin lost without it (logits)"
+                                                        : "logit lost without it (logits)"},
+                                     .clouds = clouds,
+                                     .cloud_count = 3,
+                                     .has_diagonal = what->has_diagonal,
+                                     .has_zeros = true,
+                                     .is_last_null = true,
+                                     .radius = 2.5,
+                                     .width = 560,
+                                     .height = 300};
     const kh_status status = kh_figure_add_scatter(figure, &chart, err);
     kh_free(memory);
     return status;
@@ -317,9 +319,14 @@ kh_status kh_ablate_draw_swap(const kh_ablate_run *run, const char *footnote, co
         values[3 * groups + i] = s->flip_base;
     }
     char title[200];
+    size_t most = 0; /* where exchanging does most */
+    for (size_t i = 1; i < groups; i++)
+        if (values[i] > values[most] || isnan(values[most])) most = i;
     (void)snprintf(title, sizeof title,
-                   "Exchanging %zu neurons makes %.1f %% of images the other class (%s)",
-                   a->options.swap_k, 100 * values[groups - 1], names[groups - 1]);
+                   "With %zu neurons exchanged at most %.1f %% of images are taken for the other "
+                   "class (%s; %.1f %% before)",
+                   a->options.swap_k, 100 * values[most], names[most],
+                   100 * values[3 * groups + most]);
     const kh_figure_bars bars = {.y = {.label = "predicted as the other class (share)"},
                                  .values = values,
                                  .series = 4,

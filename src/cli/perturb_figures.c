@@ -274,7 +274,7 @@ static kh_status fill_row(const kh_perturb_files *f, sheet *s, size_t k,
 static kh_status draw_sheet(const kh_perturb_files *f, const sheet *s, const char *footnote,
                             kh_error *err) {
     uint8_t table[256][3];
-    const char *titles[1 + KH_PERTURB_MAPS] = {"photograph"};
+    const char *titles[1 + KH_PERTURB_MAPS] = {"picture"};
     kh_figure_scale scales[KH_PERTURB_MAPS];
     for (size_t i = 0; i < 256; i++)
         memcpy(table[i], kh_lens_jet((uint8_t)i), 3);
@@ -298,9 +298,11 @@ static kh_status draw_sheet(const kh_perturb_files *f, const sheet *s, const cha
                                  .scale_count = s->map_count};
     const kh_figure_options options = {
         .title = "Which patches speak for the true class",
-        .subtitle = "One image of each of the first classes, above its true class. Colours are "
-                    "shares of the largest value of that map, which stands below it. Attention to "
-                    "patches where the gradient map is below 0 speaks against the class.",
+        .subtitle = "The first image of each of the first classes in the set, with its true class "
+                    "below. Colours "
+                    "are shares of the largest value of that map, which stands below it. "
+                    "Attention to patches where the gradient map is below 0 speaks against the "
+                    "class.",
         .footnote = footnote};
     kh_figure *figure = NULL;
     kh_status status = kh_figure_create(&options, &figure, err);

@@ -20,6 +20,9 @@ for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     assert len(cursor.fetchall()) == len(rows), name
 manifest = json.load(open("out/manifest.json"))
 assert sorted([f["name"] for f in manifest["files"]] + ["manifest.json"]) == sorted(os.listdir("out"))
+# the intervals that the title of this page counts are drawn: a line for each class
+classes = list(csv.DictReader(open("out/classes.csv")))
+assert open("out/ablate_classes.svg").read().count("stroke-width:1.2;") == sum(c["d_logit_1_lo"] != "nan" for c in classes) > 0
 assert manifest["settings"]["block"] == 0 and manifest["images"]["broken"] == 1 and len(manifest["failed"]) == 1
 END
 fi
