@@ -3,6 +3,7 @@
 #include "cli/outdir.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -323,9 +324,9 @@ kh_status kh_ablate_draw_swap(const kh_ablate_run *run, const char *footnote, co
     for (size_t i = 1; i < groups; i++)
         if (values[i] > values[most] || isnan(values[most])) most = i;
     (void)snprintf(title, sizeof title,
-                   "With %zu neurons exchanged at most %.1f %% of images are taken for the other "
+                   "With %zu neuron%s exchanged at most %.1f %% of images are taken for the other "
                    "class (%s; %.1f %% before)",
-                   a->options.swap_k, 100 * values[most], names[most],
+                   a->options.swap_k, KH_S(a->options.swap_k), 100 * values[most], names[most],
                    100 * values[3 * groups + most]);
     const kh_figure_bars bars = {.y = {.label = "predicted as the other class (share)"},
                                  .values = values,

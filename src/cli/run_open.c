@@ -84,7 +84,7 @@ static kh_status read_receipt(kh_run *run, const char *manifest, kh_error *err) 
     const char *tag = text_at(root, "model", "tag");
     const char *sha = text_at(root, "model", "sha256");
     read_sizes(root, architecture, sizes, sizeof sizes);
-    (void)snprintf(images, sizeof images, "%zu images", run->images);
+    (void)snprintf(images, sizeof images, "%zu image%s", run->images, KH_S(run->images));
     kh_footnote(&(kh_footnote_facts){architecture, tag, sizes, sha,
                                      text_at(root, "preprocess", "preset"), images},
                 run->receipt, sizeof run->receipt);
