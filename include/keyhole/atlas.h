@@ -76,9 +76,10 @@ KH_API kh_status kh_atlas_check_lenses(const char *names, kh_error *err);
 /* What a call of kh_atlas did. */
 typedef struct kh_atlas_summary {
     size_t images, done_before, done_now, broken;
-    bool is_complete;                                /* tables are written */
-    bool has_written;                                /* by this call */
-    double seconds;                                  /* of the pass over images, in which: */
+    size_t broken_maps; /* images whose label maps could not be read: as if they had none */
+    bool is_complete;   /* tables are written */
+    bool has_written;   /* by this call */
+    double seconds;     /* of the pass over images, in which: */
     double load_seconds, pass_seconds, lens_seconds; /* waiting for images; forward; lenses */
     char digest[65]; /* when complete, at rank 0: of tables and arrays; of dissect/ too when it was
                         complete before */
@@ -95,7 +96,7 @@ typedef struct kh_atlas_summary {
  * Errors: KH_E_ARG the directory belongs to another model, preprocessing, image set or lenses
  * (named), or holds files or results that are no run of an atlas; shards that overlap, or gaps with
  * only_merge; KH_E_FORMAT a damaged shard, or a complete run whose tables or arrays (named) are not
- * what was written; KH_E_IO;
+ * what was written, or of label maps none that can be read; KH_E_IO;
  * KH_E_NUMERIC with the image; KH_E_STOPPED. */
 KH_API kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
                           const kh_atlas_options *options, kh_atlas_summary *summary,
@@ -142,7 +143,7 @@ KH_API kh_status kh_atlas_digest(const char *run, char out[65], kh_error *err);
  * its images. */
 typedef struct kh_atlas_status {
     bool is_complete;
-    size_t images, covered, broken, shards;
+    size_t images, covered, broken, broken_maps, shards;
 } kh_atlas_status;
 KH_API kh_status kh_atlas_look(const char *run, kh_atlas_status *out, kh_error *err);
 

@@ -34,6 +34,7 @@ typedef struct run {
     kh_ranges todo;           /* this process's share of the rest */
     kh_watch watch;
     kh_atlas_summary summary;
+    bool is_void; /* what was seen is of no use */
 } run;
 
 static bool is_team(const run *r) {
@@ -183,6 +184,11 @@ static void remove_states(const run *r) {
     if (!kh_atlas_path(path, NULL, r->options.out, "shards")) (void)rmdir(path);
 }
 
+static void count_broken(run *r) {
+    r->summary.broken = r->job.head.broken_count;
+    r->summary.broken_maps = r->job.head.broken_maps_count;
+}
+
 /* By rank 0, whose state is that of the whole team by now. */
 static kh_status finish(run *r, kh_error *err) {
     kh_range_ids gap;
@@ -192,7 +198,12 @@ static kh_status finish(run *r, kh_error *err) {
                        "images %llu to %llu are in no state; did a process lose sight of the run "
                        "directory? The same command does them",
                        (unsigned long long)gap.first, (unsigned long long)(gap.end - 1));
-    r->summary.broken = r->job.head.broken_count;
+    kh_state_sort_broken(&r->job.head);
+    count_broken(r);
+    const kh_status maps = kh_atlas_check_maps(&r->job, err);
+    r->is_void = maps != KH_OK;
+    if (r->is_void) remove_states(r); /* or nobody would look at the maps again */
+    KH_TRY(maps);
     KH_TRY(kh_atlas_write_results(&r->job, &r->summary, err));
     r->summary.is_complete = r->summary.has_written = true;
     if (!r->options.keep_state) remove_states(r);
@@ -341,7 +352,7 @@ static kh_status work(run *r, kh_error *err) {
     KH_TRY(do_missing(r, err));
     for (size_t i = 0; i < r->todo.count; i++)
         KH_TRY(kh_ranges_add(&r->covered, r->todo.items[i].first, r->todo.items[i].end, err));
-    r->summary.broken = r->job.head.broken_count;
+    count_broken(r);
     /* one shard of several: whoever comes last without --shard writes the tables */
     const bool is_last =
         r->options.shards == 1 && !kh_ranges_gap(&r->covered, 0, r->summary.images, &gap);
@@ -351,7 +362,7 @@ static kh_status work(run *r, kh_error *err) {
     if (r->todo.count > 0 && !saves_late) KH_TRY(save(r, err));
     if (!is_last) return KH_OK;
     const kh_status status = finish(r, err);
-    if (status && r->todo.count > 0 && saves_late) (void)save(r, NULL);
+    if (status && r->todo.count > 0 && saves_late && !r->is_void) (void)save(r, NULL);
     return status;
 }
 
@@ -373,6 +384,7 @@ static kh_status believe(run *r, kh_error *err) {
     kh_atlas_status there;
     KH_TRY(kh_atlas_look(r->options.out, &there, err));
     r->summary.broken = there.broken;
+    r->summary.broken_maps = there.broken_maps;
     return kh_atlas_digest(r->options.out, r->summary.digest, err);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/text.h"
+#include "lens/batch_maps.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -85,6 +86,7 @@ typedef struct drive {
     kh_atlas_job *job;
     kh_pass *pass;
     kh_features features;
+    kh_batch_maps maps;
     kh_loader *loader;
     size_t image_floats;
     float *images;
@@ -107,6 +109,7 @@ static kh_status allocate(drive *d, uint64_t first, uint64_t end, kh_error *err)
         ok = (d->site[s] = kh_calloc(info->blocks, sizeof *d->site[s])) != NULL;
     if (!ok) return kh_fail(err, KH_E_MEMORY, "no memory for a batch of %zu images", o->batch);
     KH_TRY(kh_features_init(&d->features, info, o->batch, err));
+    if (o->label_set) KH_TRY(kh_batch_maps_init(&d->maps, &d->job->setup, o->batch, err));
     KH_TRY(kh_atlas_create_pass(d->job, o->batch, &d->pass, err));
     const kh_loader_options loading = {.how = &info->preprocess,
                                        .decode = o->decode,
@@ -121,6 +124,7 @@ static void clear(drive *d) {
     kh_loader_free(d->loader);
     kh_pass_free(d->pass);
     kh_features_clear(&d->features);
+    kh_batch_maps_clear(&d->maps);
     for (size_t s = 0; s < KH_LENS_SITES; s++)
         kh_free(d->site[s]);
     kh_free(d->predicted);
@@ -176,6 +180,16 @@ static void predict(drive *d) {
     }
 }
 
+/* An image whose label maps cannot be read counts as one without. */
+static kh_status read_maps(drive *d, kh_error *err) {
+    kh_error why;
+    for (size_t i = 0; i < d->count && d->job->options->label_set; i++) {
+        KH_TRY(kh_batch_maps_read(&d->maps, i, d->ids[i], &why, err));
+        if (why.code) KH_TRY(kh_state_add_broken_maps(&d->job->head, d->ids[i], why.text, err));
+    }
+    return KH_OK;
+}
+
 static kh_status consume(drive *d, kh_error *err) {
     kh_atlas_job *job = d->job;
     if (d->count == 0) return KH_OK;
@@ -184,13 +198,15 @@ static kh_status consume(drive *d, kh_error *err) {
     const double passed = seconds_now();
     job->pass_seconds += passed - start;
     if (ran) return blame(d, ran, err);
+    KH_TRY(read_maps(d, err));
     kh_lens_batch batch = {.count = d->count,
                            .ids = d->ids,
                            .truth = d->truth,
                            .images = d->images,
                            .logits = kh_pass_logits(d->pass),
                            .predicted = d->predicted,
-                           .features = &d->features};
+                           .features = &d->features,
+                           .maps = job->options->label_set ? &d->maps : NULL};
     for (size_t s = 0; s < KH_LENS_SITES; s++) {
         for (size_t b = 0; b < job->info->blocks; b++) {
             const size_t tap = kh_atlas_tap_of(job, (kh_lens_site)s, b);

@@ -50,6 +50,10 @@ kh_status kh_atlas_create_pass(const kh_atlas_job *job, size_t max_batch, kh_pas
 /* Which tap of that pass holds a site; SIZE_MAX when it is not tapped. */
 size_t kh_atlas_tap_of(const kh_atlas_job *job, kh_lens_site site, size_t block);
 
+/* Of a head that covers everything, sorted: KH_E_FORMAT when of no image the label maps could be
+ * read. */
+kh_status kh_atlas_check_maps(const kh_atlas_job *job, kh_error *err);
+
 /* Tables, arrays and the manifest, from states that cover everything; fills summary->digest. */
 kh_status kh_atlas_write_results(kh_atlas_job *job, kh_atlas_summary *summary, kh_error *err);
 

@@ -36,6 +36,7 @@ static kh_status look_at_states(const char *directory, kh_atlas_status *out, kh_
         const kh_state_head *head = &shards.items[i].head;
         out->images = images_of(head->fingerprint);
         out->broken += head->broken_count;
+        out->broken_maps += head->broken_maps_count;
         for (size_t k = 0; k < head->covered.count && !status; k++)
             status = kh_ranges_add(&covered, head->covered.items[k].first,
                                    head->covered.items[k].end, err);
@@ -75,6 +76,7 @@ static kh_status look_at_manifest(const char *directory, const char *path, kh_at
     const json_t *images = json_object_get(root, "images");
     (void)kh_json_size(json_object_get(images, "count"), &out->images);
     (void)kh_json_size(json_object_get(images, "broken"), &out->broken);
+    (void)kh_json_size(json_object_get(images, "broken_maps"), &out->broken_maps);
     out->covered = out->images;
     json_decref(root);
     return status;

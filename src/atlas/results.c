@@ -51,6 +51,17 @@ static void array(void *user, const char *name, kh_out_type type, const size_t *
     kh_store_manifest_file(w->manifest, file, shape, rank, meaning);
 }
 
+static void write_broken(const kh_atlas_job *job, const kh_lens_out *out, const char *name,
+                         const kh_broken *list, size_t count) {
+    out->table(out->user, name, "image:i name:t reason:t");
+    for (size_t i = 0; i < count; i++) {
+        out->integer(out->user, (int64_t)list[i].id);
+        out->text(out->user, kh_source_get(job->source, (size_t)list[i].id).name);
+        out->text(out->user, list[i].reason);
+        out->row(out->user);
+    }
+}
+
 /* What the tables need to be read alone: classes, and the facts of the run that do not depend on
  * how it was carried out. */
 static void write_facts(const kh_atlas_job *job, const kh_lens_out *out) {
@@ -90,14 +101,9 @@ static void write_facts(const kh_atlas_job *job, const kh_lens_out *out) {
         out->text(out->user, one.name);
         out->row(out->user);
     }
-    out->table(out->user, "broken", "image:i name:t reason:t");
-    for (size_t i = 0; i < job->head.broken_count; i++) {
-        const kh_broken *b = &job->head.broken[i];
-        out->integer(out->user, (int64_t)b->id);
-        out->text(out->user, kh_source_get(job->source, (size_t)b->id).name);
-        out->text(out->user, b->reason);
-        out->row(out->user);
-    }
+    write_broken(job, out, "broken", job->head.broken, job->head.broken_count);
+    if (job->options->label_set)
+        write_broken(job, out, "broken_maps", job->head.broken_maps, job->head.broken_maps_count);
 }
 
 static void describe(const kh_atlas_job *job, const kh_atlas_summary *summary, kh_manifest *m) {
@@ -109,6 +115,7 @@ static void describe(const kh_atlas_job *job, const kh_atlas_summary *summary, k
     if (o->command) kh_store_manifest_text(m, "command", o->command);
     kh_store_manifest_size(m, "images.count", job->setup.images);
     kh_store_manifest_size(m, "images.broken", job->head.broken_count);
+    if (o->label_set) kh_store_manifest_size(m, "images.broken_maps", job->head.broken_maps_count);
     kh_store_manifest_text(m, "images.sha256",
                            json_string_value(json_object_get(
                                json_object_get(job->head.fingerprint, "image_set"), "sha256")));

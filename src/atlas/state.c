@@ -23,27 +23,50 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "states are written as
 
 /* ---- heads --------------------------------------------------------------------------------- */
 
+static void free_list(kh_broken *list, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        kh_free(list[i].reason);
+    kh_free(list);
+}
+
 void kh_state_head_clear(kh_state_head *head) {
     json_decref(head->fingerprint);
     kh_ranges_clear(&head->covered);
-    for (size_t i = 0; i < head->broken_count; i++)
-        kh_free(head->broken[i].reason);
-    kh_free(head->broken);
+    free_list(head->broken, head->broken_count);
+    free_list(head->broken_maps, head->broken_maps_count);
     *head = (kh_state_head){0};
 }
 
-kh_status kh_state_add_broken(kh_state_head *head, uint64_t id, const char *reason, kh_error *err) {
-    kh_broken *grown = kh_realloc(head->broken, head->broken_count + 1, sizeof *grown);
-    if (grown) head->broken = grown;
+static kh_status add_to(kh_broken **list, size_t *count, uint64_t id, const char *reason,
+                        kh_error *err) {
+    kh_broken *grown = kh_realloc(*list, *count + 1, sizeof *grown);
+    if (grown) *list = grown;
     char *copy = grown ? kh_strdup(reason) : NULL;
     if (!copy) return kh_fail(err, KH_E_MEMORY, "no memory to remember a broken image");
-    head->broken[head->broken_count++] = (kh_broken){id, copy};
+    grown[(*count)++] = (kh_broken){id, copy};
     return KH_OK;
+}
+
+kh_status kh_state_add_broken(kh_state_head *head, uint64_t id, const char *reason, kh_error *err) {
+    return add_to(&head->broken, &head->broken_count, id, reason, err);
+}
+
+kh_status kh_state_add_broken_maps(kh_state_head *head, uint64_t id, const char *reason,
+                                   kh_error *err) {
+    return add_to(&head->broken_maps, &head->broken_maps_count, id, reason, err);
 }
 
 static int compare_broken(const void *left, const void *right) {
     const kh_broken *a = left, *b = right;
     return (a->id > b->id) - (a->id < b->id);
+}
+
+void kh_state_sort_broken(kh_state_head *head) {
+    if (head->broken_count)
+        qsort(head->broken, head->broken_count, sizeof *head->broken, compare_broken);
+    if (head->broken_maps_count)
+        qsort(head->broken_maps, head->broken_maps_count, sizeof *head->broken_maps,
+              compare_broken);
 }
 
 kh_status kh_state_join(kh_state_head *head, const kh_state_head *other, kh_error *err) {
@@ -52,8 +75,9 @@ kh_status kh_state_join(kh_state_head *head, const kh_state_head *other, kh_erro
                              other->covered.items[i].end, err));
     for (size_t i = 0; i < other->broken_count; i++)
         KH_TRY(kh_state_add_broken(head, other->broken[i].id, other->broken[i].reason, err));
-    if (head->broken_count)
-        qsort(head->broken, head->broken_count, sizeof *head->broken, compare_broken);
+    for (size_t i = 0; i < other->broken_maps_count; i++)
+        KH_TRY(kh_state_add_broken_maps(head, other->broken_maps[i].id,
+                                        other->broken_maps[i].reason, err));
     return KH_OK;
 }
 
@@ -87,20 +111,26 @@ kh_status kh_state_same_run(const json_t *ours, const json_t *theirs, const char
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
+static json_t *list_json(const kh_broken *list, size_t count) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(
+            array, json_pack("[I, o]", (json_int_t)list[i].id, kh_json_text(list[i].reason)));
+    return array;
+}
+
 static json_t *head_json(const kh_state_head *head, const kh_piece *pieces, size_t count) {
-    json_t *ranges = json_array(), *broken = json_array(), *list = json_array();
+    json_t *ranges = json_array(), *list = json_array();
     for (size_t i = 0; i < head->covered.count; i++)
         json_array_append_new(ranges, json_pack("[I, I]", (json_int_t)head->covered.items[i].first,
                                                 (json_int_t)head->covered.items[i].end));
-    for (size_t i = 0; i < head->broken_count; i++)
-        json_array_append_new(broken, json_pack("[I, o]", (json_int_t)head->broken[i].id,
-                                                kh_json_text(head->broken[i].reason)));
     for (size_t i = 0; i < count; i++)
         json_array_append_new(list,
                               json_pack("[s, i, I, I]", pieces[i].name, (int)pieces[i].rule,
                                         (json_int_t)pieces[i].count, (json_int_t)pieces[i].k));
-    return json_pack("{s:O, s:o, s:o, s:o}", "fingerprint", head->fingerprint, "ranges", ranges,
-                     "broken", broken, "pieces", list);
+    return json_pack("{s:O, s:o, s:o, s:o, s:o}", "fingerprint", head->fingerprint, "ranges",
+                     ranges, "broken", list_json(head->broken, head->broken_count), "broken_maps",
+                     list_json(head->broken_maps, head->broken_maps_count), "pieces", list);
 }
 
 char *kh_state_describe(const kh_state_head *head, const kh_piece *pieces, size_t count) {
@@ -208,6 +238,20 @@ static kh_status read_header(reader *r, json_t **out, kh_error *err) {
     return status;
 }
 
+static kh_status list_of(const reader *r, const json_t *array, kh_broken **list, size_t *count,
+                         kh_error *err) {
+    size_t i;
+    const json_t *item;
+    json_array_foreach(array, i, item) {
+        size_t id;
+        const char *reason = json_string_value(json_array_get(item, 1));
+        if (!kh_json_size(json_array_get(item, 0), &id) || !reason)
+            return damaged(r, "its list of broken images is none", err);
+        KH_TRY(add_to(list, count, id, reason, err));
+    }
+    return KH_OK;
+}
+
 static kh_status head_of(const reader *r, json_t *root, kh_state_head *out, kh_error *err) {
     size_t i;
     json_t *item;
@@ -221,14 +265,9 @@ static kh_status head_of(const reader *r, json_t *root, kh_state_head *out, kh_e
             return damaged(r, "its ranges are none", err);
         KH_TRY(kh_ranges_add(&out->covered, first, end, err));
     }
-    json_array_foreach(json_object_get(root, "broken"), i, item) {
-        size_t id;
-        const char *reason = json_string_value(json_array_get(item, 1));
-        if (!kh_json_size(json_array_get(item, 0), &id) || !reason)
-            return damaged(r, "its list of broken images is none", err);
-        KH_TRY(kh_state_add_broken(out, id, reason, err));
-    }
-    return KH_OK;
+    KH_TRY(list_of(r, json_object_get(root, "broken"), &out->broken, &out->broken_count, err));
+    return list_of(r, json_object_get(root, "broken_maps"), &out->broken_maps,
+                   &out->broken_maps_count, err);
 }
 
 kh_status kh_state_understand(const char *text, size_t count, const char *from, kh_state_head *out,

@@ -22,11 +22,17 @@ typedef struct kh_state_head {
     kh_ranges covered;
     kh_broken *broken; /* in order of id once sorted */
     size_t broken_count;
+    kh_broken *broken_maps; /* images whose label maps could not be read */
+    size_t broken_maps_count;
 } kh_state_head;
 
 void kh_state_head_clear(kh_state_head *head);
-/* Remembers a broken image; reason is copied. */
+/* Remembers a broken image, or one whose label maps are; reason is copied. */
 kh_status kh_state_add_broken(kh_state_head *head, uint64_t id, const char *reason, kh_error *err);
+kh_status kh_state_add_broken_maps(kh_state_head *head, uint64_t id, const char *reason,
+                                   kh_error *err);
+/* Both lists in order of id. */
+void kh_state_sort_broken(kh_state_head *head);
 /* Takes over ranges and broken images of another state. Errors: KH_E_ARG they overlap. */
 kh_status kh_state_join(kh_state_head *head, const kh_state_head *other, kh_error *err);
 

@@ -70,10 +70,11 @@ static kh_status print_json(const kh_atlas_summary *t, const kh_source *source,
     size_t count;
     kh_status status = kh_atlas_find_broken(source, o, &list, &count, err);
     if (!status &&
-        !kh_print_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:b, s:f, s:s}", "run",
+        !kh_print_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:b, s:f, s:s}", "run",
                                  kh_json_text(run), "images", (json_int_t)t->images, "done_before",
                                  (json_int_t)t->done_before, "done_now", (json_int_t)t->done_now,
-                                 "broken", (json_int_t)t->broken, "failed",
+                                 "broken", (json_int_t)t->broken, "broken_maps",
+                                 (json_int_t)t->broken_maps, "failed",
                                  kh_broken_images_json(list, count), "complete", t->is_complete,
                                  "seconds", t->seconds, "digest", digest),
                        err))
@@ -92,6 +93,8 @@ kh_status kh_atlas_say_summary(const kh_atlas_summary *t, const kh_source *sourc
            t->done_before == 1 ? "was" : "were", t->done_now);
     if (t->seconds > 0 && t->done_now) printf(" (%.3g images/s)", (double)t->done_now / t->seconds);
     if (t->broken) printf(", %zu could not be read (table broken)", t->broken);
+    if (t->broken_maps)
+        printf(", label maps of %zu could not be read (table broken_maps)", t->broken_maps);
     if (t->is_complete)
         printf("\ncomplete: %s%s%s%s%s\n", run, o->out == run ? "" : " with ",
                o->out == run ? "" : o->out, is_last ? ", digest " : "", digest);

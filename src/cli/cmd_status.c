@@ -52,6 +52,9 @@ static void print_pass(const pass *p, const char *which, bool is_whole) {
     if (p->is_missing) printf("%smissing; run the shards again with --truth, then merge\n", which);
     if (!p->is_there) return;
     if (t->is_complete && is_whole) printf("%scomplete\n", which);
+    if (t->broken_maps)
+        printf("%slabel maps of %zu image%s could not be read\n", which, t->broken_maps,
+               KH_S(t->broken_maps));
     if (t->shards || !t->is_complete)
         printf("%s%zu of %zu image%s in %zu shard%s, %zu of them could not be read\n", which,
                t->covered, t->images, KH_S(t->images), t->shards, KH_S(t->shards), t->broken);
@@ -59,9 +62,10 @@ static void print_pass(const pass *p, const char *which, bool is_whole) {
 
 static json_t *pass_json(const pass *p) {
     const kh_atlas_status *t = &p->found;
-    return json_pack("{s:b, s:I, s:I, s:I, s:I}", "complete", t->is_complete, "images",
+    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "complete", t->is_complete, "images",
                      (json_int_t)t->images, "covered", (json_int_t)t->covered, "broken",
-                     (json_int_t)t->broken, "shards", (json_int_t)t->shards);
+                     (json_int_t)t->broken, "broken_maps", (json_int_t)t->broken_maps, "shards",
+                     (json_int_t)t->shards);
 }
 
 static int run(const void *from, size_t count, char **operands, kh_error *err) {

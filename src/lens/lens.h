@@ -45,6 +45,7 @@ typedef struct kh_lens_batch {
     const float *logits;     /* [count, classes]; NULL without a classifier */
     const size_t *predicted; /* [count] */
     const kh_features *features;
+    const struct kh_batch_maps *maps;        /* NULL: the run has no label maps */
     const float *const *site[KH_LENS_SITES]; /* [block]; NULL unless wanted */
 } kh_lens_batch;
 

@@ -1,8 +1,8 @@
 /* Lens "context": do patches that show the class say so earlier and better than those around it?
  * Identifiability of both kinds, against 300 shuffles of which patch is which within each image
  * (Vilas et al. 2023). Needs label maps; costs as much as the lens "identify". */
+#include "lens/batch_maps.h"
 #include "lens/lens.h"
-#include "lens/subject.h"
 #include "lens/token_labels.h"
 
 #include "base/alloc.h"
@@ -17,15 +17,13 @@ enum { SHUFFLES = 300 };
 typedef struct state {
     const kh_lens_setup *setup;
     size_t classes, cells; /* cells: blocks * SITES */
-    kh_subject_maps subjects;
-    uint64_t *images;    /* [1] with a subject */
-    uint64_t *tokens;    /* [GROUPS] */
-    uint64_t *place;     /* [cells, GROUPS] sums of the true class's place */
-    uint64_t *first;     /* [cells, GROUPS] tokens where it is the first */
+    uint64_t *images;      /* [1] with a subject */
+    uint64_t *tokens;      /* [GROUPS] */
+    uint64_t *place;       /* [cells, GROUPS] sums of the true class's place */
+    uint64_t *first;       /* [cells, GROUPS] tokens where it is the first */
     uint64_t *shuffled;  /* [cells, SHUFFLES] sums of places over as many patches drawn at random */
     float *logits;       /* [tokens, classes] scratch */
     uint32_t *places;    /* [cells, patches] of the image at hand */
-    uint16_t *labels;    /* [pixels] */
     uint8_t *truth, *on; /* [pixels], [patches] */
     size_t *order;       /* [patches] */
 } state;
@@ -33,9 +31,8 @@ typedef struct state {
 static void free_state(void *at) {
     state *s = at;
     if (!s) return;
-    kh_subject_maps_clear(&s->subjects);
-    void *const all[] = {s->images, s->tokens, s->place, s->first, s->shuffled, s->logits,
-                         s->places, s->labels, s->truth, s->on,    s->order};
+    void *const all[] = {s->images, s->tokens, s->place, s->first, s->shuffled,
+                         s->logits, s->places, s->truth, s->on,    s->order};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         kh_free(all[i]);
     kh_free(s);
@@ -63,15 +60,14 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
         s->shuffled = kh_calloc(s->cells * SHUFFLES, sizeof *s->shuffled);
         s->logits = kh_alloc_floats(setup->patches * s->classes);
         s->places = kh_calloc(s->cells * setup->patches, sizeof *s->places);
-        s->labels = kh_calloc(pixels, sizeof *s->labels);
         s->truth = kh_calloc(pixels, 1);
         s->on = kh_calloc(setup->patches, 1);
         s->order = kh_calloc(setup->patches, sizeof *s->order);
         ok = s->images && s->tokens && s->place && s->first && s->shuffled && s->logits &&
-             s->places && s->labels && s->truth && s->on && s->order;
+             s->places && s->truth && s->on && s->order;
     }
-    kh_status status = ok ? kh_subject_maps_init(&s->subjects, setup, err)
-                          : kh_fail(err, KH_E_MEMORY, "no memory for subjects and contexts");
+    const kh_status status =
+        ok ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for subjects and contexts");
     if (status)
         free_state(s);
     else
@@ -138,10 +134,7 @@ static void shuffle(state *s, uint64_t id, size_t subject) {
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
     for (size_t i = 0; i < batch->count; i++) {
-        bool has_subject;
-        KH_TRY(kh_subject_read(&s->subjects, s->setup, (size_t)batch->ids[i], batch->truth[i],
-                               s->labels, s->truth, &has_subject, err));
-        if (!has_subject) continue;
+        if (!kh_batch_maps_subject(batch->maps, i, batch->truth[i], s->truth)) continue;
         size_t subject = 0;
         kh_token_labels(s->truth, s->setup->info, false, s->on);
         for (size_t t = 0; t < s->setup->patches; t++)

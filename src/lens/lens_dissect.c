@@ -1,10 +1,10 @@
 /* Lens "dissect": Network Dissection of every key neuron against pixel truth, and which neurons
  * fire on the subject, at its border or on the background. A second pass: thresholds come from
  * "units". */
+#include "lens/batch_maps.h"
 #include "lens/dissect.h"
 #include "lens/lens.h"
 #include "lens/rotation.h"
-#include "lens/subject.h"
 
 #include "base/alloc.h"
 #include "compute/backend.h"
@@ -16,7 +16,6 @@ typedef struct state {
     const kh_lens_setup *setup;
     kh_dissect_plan plan;
     size_t labels, categories, pixels;
-    kh_subject_maps subjects;
     uint64_t *intersect; /* [units, labels + 1] */
     uint64_t *active;    /* [units, categories] pixels above the threshold, annotated images only */
     uint64_t *truth;     /* [labels + 1] */
@@ -26,20 +25,17 @@ typedef struct state {
     kh_rotation rotation;                         /* units 0: no baseline */
     uint64_t *rotated_intersect, *rotated_active; /* as above, of [blocks, rotation.units] */
     float *turned;   /* [blocks, patches, rotation.units] of the image at hand */
-    uint16_t *maps;  /* [max_batch, categories, pixels] of the batch at hand */
-    bool *has;       /* [max_batch, categories] */
-    uint8_t *region; /* [max_batch, patches] */
-    size_t room;     /* images the three have room for */
+    uint8_t *region; /* [max_batch, patches] of the batch at hand */
+    size_t room;     /* images it has room for */
 } state;
 
 static void free_state(void *at) {
     state *s = at;
     if (!s) return;
     kh_dissect_plan_clear(&s->plan);
-    kh_subject_maps_clear(&s->subjects);
     kh_rotation_clear(&s->rotation);
-    void *const all[] = {s->intersect,      s->active, s->truth, s->seen,   s->fire,
-                         s->tokens,         s->maps,   s->has,   s->region, s->rotated_intersect,
+    void *const all[] = {s->intersect,      s->active, s->truth,  s->seen,
+                         s->fire,           s->tokens, s->region, s->rotated_intersect,
                          s->rotated_active, s->turned};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         kh_free(all[i]);
@@ -83,7 +79,6 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     if (!s || !s->intersect || !s->active || !s->truth || !s->seen || !s->fire || !s->tokens)
         status = kh_fail(err, KH_E_MEMORY, "no memory to dissect %zu neurons", setup->units);
     if (!status) status = kh_dissect_plan_init(&s->plan, setup->info, err);
-    if (!status) status = kh_subject_maps_init(&s->subjects, setup, err);
     if (!status) status = create_baseline(s, err);
     if (status)
         free_state(s);
@@ -114,41 +109,31 @@ static size_t pieces(void *at, kh_piece *p) {
 
 static kh_status make_room(state *s, size_t count, kh_error *err) {
     if (count <= s->room) return KH_OK;
-    kh_free(s->maps);
-    kh_free(s->has);
     kh_free(s->region);
-    s->maps = kh_calloc(count * s->categories * s->pixels, sizeof *s->maps);
-    s->has = kh_calloc(count * s->categories, sizeof *s->has);
     s->region = kh_calloc(count * s->setup->patches, sizeof *s->region);
-    s->room = s->maps && s->has && s->region ? count : 0;
+    s->room = s->region ? count : 0;
     if (s->room) return KH_OK;
-    return kh_fail(err, KH_E_MEMORY, "no memory for the label maps of %zu images", count);
+    return kh_fail(err, KH_E_MEMORY, "no memory for the regions of %zu images", count);
 }
 
-static kh_status read_maps(state *s, const kh_lens_batch *batch, size_t i, kh_error *err) {
-    const size_t map = s->subjects.map_of[batch->ids[i]];
-    memset(s->region + i * s->setup->patches, KH_REGIONS, s->setup->patches);
-    if (map == SIZE_MAX) {
-        memset(s->has + i * s->categories, 0, s->categories * sizeof *s->has);
-        return KH_OK;
-    }
-    for (size_t c = 0; c < s->categories; c++) {
-        uint16_t *labels = s->maps + (i * s->categories + c) * s->pixels;
-        KH_TRY(kh_label_set_read(s->setup->label_set, map, c, &s->setup->info->preprocess, labels,
-                                 &s->has[i * s->categories + c], err));
-        for (size_t p = 0; p < s->pixels; p++)
-            s->truth[labels[p]] += labels[p] > 0;
-    }
+static const uint16_t *labels_of(const kh_batch_maps *maps, size_t i) {
+    return maps->labels + i * maps->categories * maps->pixels;
+}
+
+static void count_labels(state *s, const kh_lens_batch *batch, size_t i) {
+    uint8_t *region = s->region + i * s->setup->patches;
+    memset(region, KH_REGIONS, s->setup->patches);
+    if (!batch->maps->is_there[i]) return;
+    const uint16_t *labels = labels_of(batch->maps, i);
+    for (size_t p = 0; p < s->categories * s->pixels; p++)
+        s->truth[labels[p]] += labels[p] > 0;
     s->seen[0]++;
-    const uint16_t subject = kh_subject_label(&s->subjects, s->setup, batch->truth[i]);
-    if (subject == 0) return KH_OK;
+    const uint16_t subject = kh_subject_label(&batch->maps->subjects, s->setup, batch->truth[i]);
+    if (subject == 0) return;
     const size_t category = kh_label_set_label(s->setup->label_set, subject).category;
-    kh_dissect_regions(&s->plan, s->maps + (i * s->categories + category) * s->pixels, subject,
-                       s->region + i * s->setup->patches);
+    kh_dissect_regions(&s->plan, labels + category * s->pixels, subject, region);
     for (size_t t = 0; t < s->setup->patches; t++)
-        if (s->region[i * s->setup->patches + t] < KH_REGIONS)
-            s->tokens[s->region[i * s->setup->patches + t]]++;
-    return KH_OK;
+        if (region[t] < KH_REGIONS) s->tokens[region[t]]++;
 }
 
 /* ---- neurons ------------------------------------------------------------------------------- */
@@ -179,8 +164,8 @@ static void see_unit(state *s, const kh_lens_batch *batch, size_t i, size_t bloc
     /* a threshold at the sketch's lower edge means: hardly ever fires */
     if (!(threshold > 0x1p-13f) || !(batch->features->max[i * s->setup->units + unit] > threshold))
         return;
-    const kh_dissect_image image = {.maps = s->maps + i * s->categories * s->pixels,
-                                    .has = s->has + i * s->categories,
+    const kh_dissect_image image = {.maps = labels_of(batch->maps, i),
+                                    .has = batch->maps->has + i * s->categories,
                                     .categories = s->categories};
     kh_dissect_count(&s->plan, map, threshold, &image, s->intersect + unit * (s->labels + 1),
                      s->active + unit * s->categories);
@@ -193,8 +178,8 @@ static void see_rotated(state *s, const kh_lens_batch *batch, size_t i, size_t b
     const float *rows =
         batch->site[KH_SITE_POST][block] + (i * info->tokens + info->prefix_tokens) * info->neurons;
     float *turned = s->turned + block * patches * each, map[KH_DISSECT_PATCHES];
-    const kh_dissect_image image = {.maps = s->maps + i * s->categories * s->pixels,
-                                    .has = s->has + i * s->categories,
+    const kh_dissect_image image = {.maps = labels_of(batch->maps, i),
+                                    .has = batch->maps->has + i * s->categories,
                                     .categories = s->categories};
     kh_rotation_apply(&s->rotation, block, rows, patches, turned);
     for (size_t r = 0; r < each; r++) {
@@ -212,8 +197,7 @@ static void see_chunk(void *arg, size_t task, size_t worker) {
     const size_t plain = j->s->setup->info->blocks * j->chunks;
     if (task >= plain) {
         for (size_t i = 0; i < j->batch->count; i++)
-            if (j->s->subjects.map_of[j->batch->ids[i]] != SIZE_MAX)
-                see_rotated(j->s, j->batch, i, task - plain);
+            if (j->batch->maps->is_there[i]) see_rotated(j->s, j->batch, i, task - plain);
         return;
     }
     const size_t neurons = j->s->setup->info->neurons;
@@ -221,7 +205,7 @@ static void see_chunk(void *arg, size_t task, size_t worker) {
     const size_t end = first + CHUNK < neurons ? first + CHUNK : neurons;
     (void)worker;
     for (size_t i = 0; i < j->batch->count; i++) {
-        if (j->s->subjects.map_of[j->batch->ids[i]] == SIZE_MAX) continue;
+        if (!j->batch->maps->is_there[i]) continue;
         for (size_t n = first; n < end; n++)
             see_unit(j->s, j->batch, i, block, n);
     }
@@ -232,7 +216,7 @@ static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     const kh_model_info *info = s->setup->info;
     KH_TRY(make_room(s, batch->count, err));
     for (size_t i = 0; i < batch->count; i++)
-        KH_TRY(read_maps(s, batch, i, err));
+        count_labels(s, batch, i);
     job j = {.s = s, .batch = batch, .chunks = (info->neurons + CHUNK - 1) / CHUNK};
     const size_t tasks = info->blocks * (j.chunks + (s->rotation.units > 0));
     kh_pool_run(kh_ctx_pool(s->setup->ctx), tasks, see_chunk, &j);

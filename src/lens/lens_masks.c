@@ -1,8 +1,8 @@
 /* Lens "masks": does the best aligned neuron of a block fire where the object is? Percentile masks
  * (figures 1 and 2) of its map and of the running mean over blocks, against the true mask. */
+#include "lens/batch_maps.h"
 #include "lens/dissect.h"
 #include "lens/lens.h"
-#include "lens/subject.h"
 
 #include "base/alloc.h"
 
@@ -16,23 +16,20 @@ enum { OWN, RUNNING, KINDS };
 typedef struct state {
     const kh_lens_setup *setup;
     size_t blocks, pixels;
-    kh_subject_maps maps;
     uint64_t *n;                       /* [1] images with a subject */
     uint64_t *both, *either;           /* [blocks, KINDS] pixels, over all images */
     uint64_t *hits;                    /* [blocks, KINDS] maximum on the subject */
     int64_t *iou, *precision, *recall; /* [blocks, KINDS] sums over images */
     float *map;                        /* [KINDS, blocks, patches] of an image */
     float *up;                         /* [pixels] */
-    uint16_t *labels;                  /* [pixels] */
     uint8_t *truth, *mask;             /* [pixels] */
 } state;
 
 static void free_state(void *at) {
     state *s = at;
     if (!s) return;
-    kh_subject_maps_clear(&s->maps);
-    void *const all[] = {s->n,      s->both, s->either, s->hits,   s->iou,   s->precision,
-                         s->recall, s->map,  s->up,     s->labels, s->truth, s->mask};
+    void *const all[] = {s->n,      s->both, s->either, s->hits,  s->iou, s->precision,
+                         s->recall, s->map,  s->up,     s->truth, s->mask};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         kh_free(all[i]);
     kh_free(s);
@@ -61,14 +58,12 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
         s->recall = kh_calloc(cells, sizeof *s->recall);
         s->map = kh_alloc_floats(cells * setup->patches);
         s->up = kh_alloc_floats(s->pixels);
-        s->labels = kh_calloc(s->pixels, sizeof *s->labels);
         s->truth = kh_calloc(s->pixels, 1);
         s->mask = kh_calloc(s->pixels, 1);
     }
     if (!s || !s->n || !s->both || !s->either || !s->hits || !s->iou || !s->precision ||
-        !s->recall || !s->map || !s->up || !s->labels || !s->truth || !s->mask)
+        !s->recall || !s->map || !s->up || !s->truth || !s->mask)
         status = kh_fail(err, KH_E_MEMORY, "no memory to compare masks");
-    if (!status) status = kh_subject_maps_init(&s->maps, setup, err);
     if (status)
         free_state(s);
     else
@@ -130,10 +125,7 @@ static kh_status compare(state *s, size_t block, size_t kind, kh_error *err) {
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
     for (size_t i = 0; i < batch->count; i++) {
-        bool has_subject;
-        KH_TRY(kh_subject_read(&s->maps, s->setup, (size_t)batch->ids[i], batch->truth[i],
-                               s->labels, s->truth, &has_subject, err));
-        if (!has_subject) continue;
+        if (!kh_batch_maps_subject(batch->maps, i, batch->truth[i], s->truth)) continue;
         take_maps(s, batch, i);
         for (size_t b = 0; b < s->blocks; b++)
             for (size_t k = 0; k < KINDS; k++)
