@@ -44,6 +44,8 @@ size_t kh_edit_distance(const char *a, size_t a_length, const char *b, size_t b_
 
 /* "1 page", "2 pages": printf("%zu page%s", n, KH_S(n)) */
 #define KH_S(count) ((count) == 1 ? "" : "s")
+/* "1 class", "2 classes" */
+#define KH_ES(count) ((count) == 1 ? "" : "es")
 
 bool kh_starts_with(const char *text, const char *prefix);
 bool kh_ends_with(const char *text, const char *suffix);

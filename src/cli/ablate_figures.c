@@ -433,11 +433,13 @@ kh_status kh_ablate_write_figures(const kh_ablate_run *run, const char *folder, 
     char footnote[640], settings[256], scope[32];
     kh_ablate_scope(&run->result, scope, sizeof scope);
     (void)snprintf(settings, sizeof settings,
-                   "%zu images of %zu classes · %s, %zu neurons · rank by %s, op %s, tokens %s · "
-                   "%zu random sets, seed %llu",
-                   run->result.images, run->result.class_count, scope, run->result.neurons,
+                   "%zu image%s of %zu class%s · %s, %zu neurons · rank by %s, op %s, tokens %s · "
+                   "%zu random set%s, seed %llu",
+                   run->result.images, KH_S(run->result.images), run->result.class_count,
+                   KH_ES(run->result.class_count), scope, run->result.neurons,
                    kh_ablate_rank_name(o->rank), kh_ablate_op_name(o->ops[0]),
-                   kh_ablate_tokens_name(o->tokens), o->sets, (unsigned long long)o->seed);
+                   kh_ablate_tokens_name(o->tokens), o->sets, KH_S(o->sets),
+                   (unsigned long long)o->seed);
     kh_model_footnote(run->session->model, settings, footnote, sizeof footnote);
     for (const kh_ablate_figure *f = kh_ablate_figures; f->stem; f++)
         if ((o->designs & f->designs) == f->designs) KH_TRY(f->draw(run, footnote, folder, err));

@@ -33,13 +33,13 @@ void kh_ablate_print(const kh_ablate_run *run, const char *out) {
     char scope[32];
     kh_ablate_scope(a, scope, sizeof scope);
     printf("%zu image%s of %zu class%s", a->images, KH_S(a->images), a->class_count,
-           a->class_count == 1 ? "" : "es");
+           KH_ES(a->class_count));
     if (a->broken) printf(" (%zu could not be read)", a->broken);
     if (a->unlabelled) printf(" (%zu without a true class left out)", a->unlabelled);
     if (a->unmasked) printf(" (%zu without such patches left out)", a->unmasked);
-    printf("; %s, %zu neurons, ranked by %s, op %s, tokens %s\n%zu variants\n\n", scope, a->neurons,
-           kh_ablate_rank_name(o->rank), kh_ablate_op_name(o->ops[0]),
-           kh_ablate_tokens_name(o->tokens), a->variants);
+    printf("; %s, %zu neurons, ranked by %s, op %s, tokens %s\n%zu variant%s\n\n", scope,
+           a->neurons, kh_ablate_rank_name(o->rank), kh_ablate_op_name(o->ops[0]),
+           kh_ablate_tokens_name(o->tokens), a->variants, KH_S(a->variants));
     printf("%-36s %-8s %8s %10s  %s\n", "quantity", "images", "n", "mean", "95 % interval");
     for (size_t i = 0; i < a->quantity_count; i++) {
         const kh_ablate_quantity *q = &a->quantities[i];
@@ -115,7 +115,7 @@ kh_status kh_ablate_print_estimate(const kh_ablate_estimate *e, const kh_ablate_
     if (json) return print_estimate_json(e, err);
     kh_ablate_scope_name(e->block, scope, sizeof scope);
     printf("%zu image%s of %zu class%s; %s, %zu neurons, ranked by %s, op %s, tokens %s\n\n",
-           e->images, KH_S(e->images), e->classes, e->classes == 1 ? "" : "es", scope, e->neurons,
+           e->images, KH_S(e->images), e->classes, KH_ES(e->classes), scope, e->neurons,
            kh_ablate_rank_name(o->rank), kh_ablate_op_name(o->ops[0]),
            kh_ablate_tokens_name(o->tokens));
     printf("%-8s %18s %12s\n", "design", "variants an image", "in all");

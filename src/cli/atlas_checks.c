@@ -48,8 +48,8 @@ kh_status kh_atlas_check_truth(const char *folder, const kh_source *source, kh_s
                        "(without its ending) must be those of the label set",
                        shown, images, KH_S(images));
     if (found < images) {
-        (void)snprintf(text, sizeof text, "--truth '%s': %zu of %zu images have label maps", shown,
-                       found, images);
+        (void)snprintf(text, sizeof text, "--truth '%s': %zu of %zu images %s label maps", shown,
+                       found, images, found == 1 ? "has" : "have");
         kh_session_warn(session, text);
     }
     return KH_OK;

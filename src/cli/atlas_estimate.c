@@ -138,7 +138,9 @@ kh_status kh_atlas_say_estimate(kh_session *session, const kh_source *source,
            e.of[0].images, KH_S(e.of[0].images), truth ? " twice" : "", is_large && gflop < 1e4,
            is_large ? gflop * 1e-3 : gflop, is_large ? "TFLOP" : "GFLOP", e.seconds,
            o->shards > 1 ? " for this shard" : "", (double)memory * 1e-6, (double)disk * 1e-6);
-    if (e.pages) printf(" (%.0f MB of them %zu figures)", (double)e.figure_bytes * 1e-6, e.pages);
+    if (e.pages)
+        printf(" (%.0f MB of them %zu figure%s)", (double)e.figure_bytes * 1e-6, e.pages,
+               KH_S(e.pages));
     printf(" and, while it runs, %.0f MB of state\n", (double)state * 1e-6);
     return KH_OK;
 }

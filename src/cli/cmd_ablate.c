@@ -268,8 +268,8 @@ static kh_status check_place(const settings *s, place *p, kh_error *err) {
     const kh_status status = kh_ablate_look(p->state, &left, err);
     if (status) return kh_error_context(err, status, "--resume");
     if (s->common.json) return KH_OK;
-    printf("resuming: %zu of %zu images were looked at, %zu of %zu used ones are done\n",
-           left.looked, left.images, left.visited, left.used);
+    printf("resuming: %zu of %zu image%s looked at, %zu of %zu used ones done\n", left.looked,
+           left.images, KH_S(left.images), left.visited, left.used);
     return KH_OK;
 }
 

@@ -90,8 +90,8 @@ static kh_status check(const kh_run *run, const kh_session *session, const kh_so
     if (run->images != kh_source_count(source) || strcmp(run->images_sha256, sha) != 0)
         return kh_fail(
             err, KH_E_ARG,
-            "the run in '%s' was made from another image set: %zu images there, %zu here",
-            run->path, run->images, kh_source_count(source));
+            "the run in '%s' was made from another image set: %zu image%s there, %zu here",
+            run->path, run->images, KH_S(run->images), kh_source_count(source));
     return KH_OK;
 }
 

@@ -122,10 +122,10 @@ static void print_blocks(const kh_truth_result *r) {
 
 static kh_status print_text(const kh_truth_result *r, const char *out, kh_error *err) {
     printf("%zu classes, %zu scene%s each, seed %llu; neurons ranked by alignment %s\n"
-           "masks above the %.4gth percentile; random: mean of %zu neurons of the same block\n\n",
+           "masks above the %.4gth percentile; random: mean of %zu neuron%s of the same block\n\n",
            r->classes, r->settings.scenes, KH_S(r->settings.scenes),
            (unsigned long long)r->settings.seed, kh_align_mode_name(r->settings.mode),
-           100.0 * r->settings.quantile, r->plan.draws);
+           100.0 * r->settings.quantile, r->plan.draws, KH_S(r->plan.draws));
     printf("%-12s %-9s %8s %6s %6s %7s %6s%s %8s %6s %6s %6s %6s %5s\n", "class", "top-1",
            "correct", "IoU", "random", "ceiling", "beats", "   ", "pointing", "blind", "AUROC",
            "random", "own", "best");

@@ -112,9 +112,9 @@ static kh_status write_figure(const sheet *s, const strip *strips, size_t count,
                               kh_error *err) {
     char subtitle[256];
     (void)snprintf(subtitle, sizeof subtitle,
-                   "%zu classes, %zu scenes each at %zu px; below each picture its parts in"
+                   "%zu class%s, %zu scene%s each at %zu px; below each picture its parts in"
                    " colours, things that are no class dark",
-                   count, s->scenes, s->size);
+                   count, KH_ES(count), s->scenes, KH_S(s->scenes), s->size);
     char footnote[160];
     (void)snprintf(footnote, sizeof footnote,
                    "diorama · seed %llu · from scene %llu%s · keyhole %s",

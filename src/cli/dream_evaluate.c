@@ -263,9 +263,10 @@ static kh_status judge_everybody(study *s, kh_error *err) {
     while (kh_dream_piece(&rest, piece))
         KH_TRY(judge_other(s, piece, err));
     if (!run->options->common.json && s->curve_count)
-        printf("ceiling: %zu dreams share %zu distinct goals, so one picture per goal reaches at "
+        printf("ceiling: %zu dream%s %s %zu distinct goal%s, so one picture per goal reaches at "
                "most %.3f; squash is at %.3f of that\n",
-               run->best_count, run->distinct, ceiling_of(run), reached / ceiling_of(run));
+               run->best_count, KH_S(run->best_count), run->best_count == 1 ? "has" : "share",
+               run->distinct, KH_S(run->distinct), ceiling_of(run), reached / ceiling_of(run));
     return KH_OK;
 }
 

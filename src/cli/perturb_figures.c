@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -52,7 +53,8 @@ static kh_status add_removal(const kh_perturb_files *f, const kh_perturbation *p
     size_t count = 0;
     double *values = kh_calloc((4 * MOST_LINES) * n, sizeof *values);
     if (!values) return kh_fail(err, KH_E_MEMORY, "no memory for curves");
-    (void)snprintf(band, sizeof band, "worst to best of %zu orders", f->settings->random);
+    (void)snprintf(band, sizeof band, "worst to best of %zu order%s", f->settings->random,
+                   KH_S(f->settings->random));
     for (size_t v = 0; v < p->curve_count && count + 1 < MOST_LINES; v++) {
         const kh_removal_curve *c = &p->curves[v];
         const bool is_random = strcmp(c->method, "random") == 0;
@@ -114,10 +116,10 @@ static kh_status draw_removal(const kh_perturb_files *f, const kh_perturbation *
                    method_name(best->method, true), best->auc, beside);
     (void)snprintf(
         subtitle, sizeof subtitle,
-        "Of each of %zu images, patches are taken away behind the position embeddings in "
+        "Of each of %zu image%s, patches are taken away behind the position embeddings in "
         "the order of a map of that image; the class token stays. Area: under accuracy, "
         "from no patch taken away to all %zu.",
-        p->labelled, f->patches);
+        p->labelled, KH_S(p->labelled), f->patches);
     const kh_figure_options options = {.title = title, .subtitle = subtitle, .footnote = footnote};
     kh_figure *figure = NULL;
     kh_status status = kh_figure_create(&options, &figure, err);
@@ -336,9 +338,10 @@ kh_status kh_perturb_write_figures(const kh_perturb_files *f, const kh_perturbat
     char footnote[640], settings[200];
     const kh_perturb_settings *s = f->settings;
     (void)snprintf(settings, sizeof settings,
-                   "%zu images of known class · softmax of the gradient map %s · %zu steps, %zu "
-                   "random orders, seed %llu",
-                   p->labelled, s->softmax, s->steps, s->random, (unsigned long long)s->seed);
+                   "%zu image%s of known class · softmax of the gradient map %s · %zu step%s, %zu "
+                   "random order%s, seed %llu",
+                   p->labelled, KH_S(p->labelled), s->softmax, s->steps, KH_S(s->steps), s->random,
+                   KH_S(s->random), (unsigned long long)s->seed);
     kh_model_footnote(f->model, settings, footnote, sizeof footnote);
     if (p->curve_count) KH_TRY(draw_removal(f, p, footnote, err));
     KH_TRY(draw_rates(f, p, footnote, err));

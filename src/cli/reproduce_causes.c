@@ -49,10 +49,10 @@ static kh_status judge_c14(kh_reproduce *r, kh_error *err) {
     claim->verdict = kh_claim_c14(ten, share_random);
     kh_claim_levels(claim, share_random, 0.5);
     (void)snprintf(claim->setting, sizeof claim->setting,
-                   "Ablation of %zu images that are recognised: each loses the neurons best "
+                   "Ablation of %zu recognised image%s: each loses the neurons best "
                    "aligned with its own class, "
                    "of one block, on all tokens; a coefficient becomes its mean over images.",
-                   n);
+                   n, KH_S(n));
     kh_claim_add(claim, "margin lost without ten neurons, of the whole block's", ten, n,
                  "bootstrap over images", "%");
     kh_claim_add_plain(claim, "without ten matched random neurons", share_random, "%");
@@ -210,9 +210,9 @@ static kh_status judge_c17(kh_reproduce *r, kh_error *err) {
     kh_claim_levels(claim, (double)NAN, 0.5);
     (void)snprintf(
         claim->setting, sizeof claim->setting,
-        "%zu labelled images; exact contributions to the true class's logit at the class "
+        "%zu labelled image%s; exact contributions to the true class's logit at the class "
         "token, block %zu, which adds most.",
-        r->labelled, block);
+        r->labelled, KH_S(r->labelled), block);
     kh_claim_add(claim, "classes that need two or more neurons for half", share, count,
                  "Wilson over classes", "%");
     kh_claim_add_plain(claim, "neurons for half, mean over classes", k[0], "");

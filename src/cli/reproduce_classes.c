@@ -317,10 +317,11 @@ kh_status kh_reproduce_judge_classes(kh_reproduce *r, kh_error *err) {
     static const size_t of_labels[] = {3, 4, 5, 6, 15};
     for (size_t i = 0; i < sizeof of_labels / sizeof *of_labels; i++) {
         kh_claim *claim = kh_claim_of(r, of_labels[i]);
-        (void)snprintf(claim->setting, sizeof claim->setting,
-                       "%zu labelled images; coefficients after the activation function, mean over "
-                       "patches and images.",
-                       r->labelled);
+        (void)snprintf(
+            claim->setting, sizeof claim->setting,
+            "%zu labelled image%s; coefficients after the activation function, mean over "
+            "patches and images.",
+            r->labelled, KH_S(r->labelled));
         if (r->labelled == 0)
             kh_claim_cannot(claim, "It needs true classes: class folders, a list or --label-file.");
     }

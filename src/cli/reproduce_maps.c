@@ -239,7 +239,8 @@ kh_status kh_reproduce_look_at_maps(kh_reproduce *r, kh_error *err) {
     if (!status) status = batch_init(&b, r, err);
     for (size_t i = 0; i < m->images && !status; i++) {
         if (r->settings->progress && !r->settings->progress(r->session, "maps", i, m->images))
-            status = kh_fail(err, KH_E_STOPPED, "stopped after %zu of %zu maps", i, m->images);
+            status = kh_fail(err, KH_E_STOPPED, "stopped after %zu of %zu map%s", i, m->images,
+                             KH_S(m->images));
         if (!status) status = take(r, &b, i, err);
         if (!status && (b.count == AT_ONCE || i + 1 == m->images) && b.count > 0)
             status = look_at_batch(r, &b, err);

@@ -86,9 +86,9 @@ static void add_head(kh_text *html, const kh_reproduce *r) {
                  "each MLP as a memory: a key neuron fires on a pattern, and its value vector is "
                  "what it then writes. It says seventeen things about one model that can be "
                  "measured. Here they are measured on another (%s): %zu blocks of %zu neurons, %zu "
-                 "classes, %zu images (%zu labelled).",
+                 "classes, %zu image%s (%zu labelled).",
                  r->info->architecture, r->info->blocks, r->info->neurons, r->info->classes,
-                 kh_source_count(r->source), r->labelled);
+                 kh_source_count(r->source), KH_S(kh_source_count(r->source)), r->labelled);
     kh_text_add(html, "</p>\n");
     add_counts(html, r);
     kh_text_add(html, "</header><main>\n");
@@ -303,9 +303,9 @@ static void add_receipts(kh_text *html, const kh_reproduce *r) {
     ROW("Preprocessing", "%s, %zu × %zu pixels", r->info->preprocess.preset,
         r->info->preprocess.height, r->info->preprocess.width);
     ROW("Images", "%zu, of which %zu have a true class", kh_source_count(r->source), r->labelled);
-    ROW("Maps", "the first %zu images of each class, %zu in all; %zu with a known object",
-        s->per_class, r->maps.images, r->maps.shown);
-    ROW("Relatives", "%zu classes: %s", r->relatives, r->relatives_name);
+    ROW("Maps", "the first %zu image%s of each class, %zu in all; %zu with a known object",
+        s->per_class, KH_S(s->per_class), r->maps.images, r->maps.shown);
+    ROW("Relatives", "%zu class%s: %s", r->relatives, KH_ES(r->relatives), r->relatives_name);
     ROW("Atlas", "%s%s", r->run, r->is_run_reused ? " (was complete)" : "");
     ROW("Ablation", "%s", r->ablation[0] ? r->ablation : "none");
     ROW("Seed", "%zu", s->seed);

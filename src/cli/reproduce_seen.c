@@ -245,9 +245,10 @@ kh_status kh_reproduce_judge_maps(kh_reproduce *r, kh_error *err) {
         kh_claim *claim = kh_claim_of(r, of_maps[i]);
         (void)snprintf(
             claim->setting, sizeof claim->setting,
-            "The first %zu images of each class, %zu in all, %zu with a known object; "
-            "masks above the %.4gth percentile; %zu random neurons of the top-1's block.",
-            r->settings->per_class, m->images, m->shown, r->settings->percentile, m->plan.draws);
+            "The first %zu image%s of each class, %zu in all, %zu with a known object; "
+            "masks above the %.4gth percentile; %zu random neuron%s of the top-1's block.",
+            r->settings->per_class, KH_S(r->settings->per_class), m->images, m->shown,
+            r->settings->percentile, m->plan.draws, KH_S(m->plan.draws));
         if (m->images == 0)
             kh_claim_cannot(claim, "It needs true classes: class folders, a list or --label-file.");
         else if (m->shown == 0 && of_maps[i] != 13)

@@ -25,9 +25,9 @@ kh_status kh_share_read_nouns(const char *folder, const kh_classes *classes, kh_
             out->synset[c] = KH_NO_CLASS;
     if (out->known) return KH_OK;
     return kh_fail(err, KH_E_NOT_FOUND,
-                   "--wordnet: none of the %zu classes has a wnid that is a noun there, like "
-                   "n02084071; the model's is '%.40s'",
-                   count, kh_classes_get(classes, 0).wnid ? kh_classes_get(classes, 0).wnid : "");
+                   "--wordnet: none of the model's classes has a wnid that is a noun there, like "
+                   "n02084071; the first one's is '%.40s'",
+                   kh_classes_get(classes, 0).wnid ? kh_classes_get(classes, 0).wnid : "");
 }
 
 void kh_share_nouns_clear(kh_share_nouns *nouns) {

@@ -12,12 +12,12 @@
 void kh_truth_footnote(const kh_truth_result *r, char *out, size_t out_bytes) {
     char settings[256];
     (void)snprintf(settings, sizeof settings,
-                   "alignment %s · %zu scenes of each class, seed %llu%s · masks above the %.4gth "
-                   "percentile · %zu random neurons",
+                   "alignment %s · %zu scene%s of each class, seed %llu%s · masks above the %.4gth "
+                   "percentile · %zu random neuron%s",
                    kh_align_mode_name(r->settings.mode), r->settings.scenes,
-                   (unsigned long long)r->settings.seed,
+                   KH_S(r->settings.scenes), (unsigned long long)r->settings.seed,
                    r->settings.flags & KH_DIORAMA_NO_SHORTCUTS ? ", no shortcuts" : "",
-                   100.0 * r->settings.quantile, r->plan.draws);
+                   100.0 * r->settings.quantile, r->plan.draws, KH_S(r->plan.draws));
     kh_model_footnote(r->model, settings, out, out_bytes);
 }
 
@@ -79,7 +79,8 @@ static kh_status add_classes(const kh_truth_result *r, kh_figure *figure, const 
         }
     }
     char band[64];
-    (void)snprintf(band, sizeof band, "all %zu random neurons", r->plan.draws);
+    (void)snprintf(band, sizeof band, "all %zu random neuron%s", r->plan.draws,
+                   KH_S(r->plan.draws));
     const kh_figure_bars bars = {
         .title = title,
         .y = {.label = is_pointing ? "scenes hit (share)" : "IoU, mean over scenes", .high = high},
@@ -116,8 +117,8 @@ static kh_status draw_classes(const kh_truth_result *r, const char *footnote, co
     char title[160];
     (void)snprintf(title, sizeof title,
                    "In %zu of %zu classes the top-1 key neuron covers the object better than all "
-                   "%zu random neurons",
-                   kh_truth_unbeaten(r), r->classes, r->plan.draws);
+                   "%zu random neuron%s",
+                   kh_truth_unbeaten(r), r->classes, r->plan.draws, KH_S(r->plan.draws));
     const kh_figure_options options = {
         .title = title,
         .subtitle =

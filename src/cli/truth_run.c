@@ -2,6 +2,7 @@
 #include "cli/truth.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 
 #include <string.h>
 
@@ -243,7 +244,8 @@ static kh_status run_class(kh_session *session, kh_truth_result *r, kh_truth_sta
             scene->class_index = c;
             scene->index = r->world[c] + (uint64_t)(done + i) * r->classes;
             if (!kh_session_progress(session, "scenes", at, r->count))
-                return kh_fail(err, KH_E_STOPPED, "stopped after %zu of %zu scenes", at, r->count);
+                return kh_fail(err, KH_E_STOPPED, "stopped after %zu of %zu scene%s", at, r->count,
+                               KH_S(r->count));
             KH_TRY(kh_truth_stage_render(stage, scene->index, b->floats + i * 3 * pixels,
                                          b->truth + i * pixels, NULL, err));
         }

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/pool.h"
+#include "base/text.h"
 #include "io/image.h"
 #include "io/sha256.h"
 
@@ -166,8 +167,9 @@ static kh_status render_all(const kh_broden *b, kh_pool *pool, window *w, size_t
         }
         if (b->set.progress &&
             !b->set.progress(b->set.progress_user, "scenes", w->begin + now, count))
-            return kh_fail(err, KH_E_STOPPED, "stopped after %llu of %llu scenes",
-                           (unsigned long long)(w->begin + now), (unsigned long long)count);
+            return kh_fail(err, KH_E_STOPPED, "stopped after %llu of %llu scene%s",
+                           (unsigned long long)(w->begin + now), (unsigned long long)count,
+                           KH_S(count));
     }
     return KH_OK;
 }

@@ -210,9 +210,9 @@ kh_status kh_source_read_labels(kh_source *source, const char *path, kh_error *e
     kh_shown(path, strlen(path), shown, sizeof shown);
     if (!status && r.ordered && (r.labelled || r.ordered != source->count))
         status = kh_fail(err, KH_E_FORMAT,
-                         "label file '%s': %zu lines are labels alone, for %zu images; either one "
+                         "label file '%s': %zu line%s of labels alone, for %zu image%s; either one "
                          "for every image in order, or lines 'name label'",
-                         shown, r.ordered, source->count);
+                         shown, r.ordered, KH_S(r.ordered), source->count, KH_S(source->count));
     if (!status && !r.ordered && !r.labelled) status = names_none(&r, shown, err);
     kh_free(r.names);
     kh_free(bytes);

@@ -240,7 +240,7 @@ kh_status kh_ablate_save(kh_ablate_study *s, kh_ablate_round round, bool now, kh
 kh_status kh_ablate_stop(kh_ablate_study *s, kh_ablate_round round, size_t done, size_t of,
                          kh_error *err) {
     if (done) KH_TRY(kh_ablate_save(s, round, true, err));
-    return kh_fail(err, KH_E_STOPPED, "stopped after %zu of %zu images%s", done, of,
+    return kh_fail(err, KH_E_STOPPED, "stopped after %zu of %zu image%s%s", done, of, KH_S(of),
                    s->fingerprint && done ? "; the same command goes on from there" : "");
 }
 

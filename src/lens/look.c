@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/status.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -443,7 +444,8 @@ static kh_status run_pass(look_run *run, kh_error *err) {
     for (size_t first = 0; first < count; first += spec.max_batch) {
         const size_t n = count - first < spec.max_batch ? count - first : spec.max_batch;
         if (o->progress && !o->progress(o->progress_user, "images", first, count)) {
-            status = kh_fail(err, KH_E_STOPPED, "stopped after %zu of %zu images", first, count);
+            status = kh_fail(err, KH_E_STOPPED, "stopped after %zu of %zu image%s", first, count,
+                             KH_S(count));
             goto done;
         }
         KH_GO(kh_pass_run(pass, run->images + first * image_floats(run->info), n, err));

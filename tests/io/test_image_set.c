@@ -4,6 +4,8 @@
 
 #include "keyhole/io.h"
 
+#include "base/text.h"
+
 #include <archive.h>
 #include <archive_entry.h>
 #include <sys/stat.h>
@@ -123,7 +125,7 @@ static void a_label_file_names_images_or_follows_their_order(void **state) {
     kh_source_free(source);
 
     write_text(folder, "labels.csv", "1\n0\n2\n");
-    assert_fails_to_open(set, classes, labels, KH_E_FORMAT, "3 lines are labels alone, for 2");
+    assert_fails_to_open(set, classes, labels, KH_E_FORMAT, "3 lines of labels alone, for 2");
     write_text(folder, "labels.csv", "c.png 3\n");
     assert_fails_to_open(set, classes, labels, KH_E_FORMAT, "line 1: '3' is no class");
     write_text(folder, "labels.csv", "z.png 1\n");

@@ -33,7 +33,8 @@ echo "status $?"
 grep -c '^keyhole atlas' said
 sed -n 's/^\(keyhole atlas: .* other settings\).*/\1/p' said
 # so does a mistake that all make
-mpirun -n 3 keyhole atlas random:test_vit nowhere --out other -q 2>&1 | grep '^keyhole'
+echo none >torn.png
+mpirun -n 3 keyhole atlas random:test_vit torn.png --out other -q 2>&1 | grep '^keyhole'
 # other commands do not wake MPI, and one process merges
 mpirun -n 2 keyhole --version | sort -u | wc -l
 mpirun -n 2 keyhole merge random:test_vit @list --out killed -q | tail -n 1 | sed 's/digest .*/digest/'
