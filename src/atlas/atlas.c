@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/text.h"
+#include "lens/origin.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,8 +82,7 @@ static kh_status find_states(run *r, kh_error *err) {
         KH_TRY(kh_shards_list(o->other_runs[i], &r->shards, err));
     for (size_t i = 0; i < r->shards.count; i++) {
         kh_shard *shard = &r->shards.items[i];
-        KH_TRY(
-            kh_state_same_run(r->job.head.fingerprint, shard->head.fingerprint, shard->path, err));
+        KH_TRY(kh_origin_same(r->job.head.fingerprint, shard->head.fingerprint, shard->path, err));
         for (size_t k = 0; k < shard->head.covered.count; k++)
             if (kh_ranges_add(&r->covered, shard->head.covered.items[k].first,
                               shard->head.covered.items[k].end, err))
@@ -96,7 +96,7 @@ static kh_status take_own(run *r, kh_error *err) {
     kh_state_head head = {0};
     if (!kh_file_exists(r->own)) return KH_OK;
     kh_status status = kh_state_read_head(r->own, &head, err);
-    if (!status) status = kh_state_same_run(r->job.head.fingerprint, head.fingerprint, r->own, err);
+    if (!status) status = kh_origin_same(r->job.head.fingerprint, head.fingerprint, r->own, err);
     if (!status) status = absorb(r, r->own, err);
     if (!status) status = kh_state_join(&r->job.head, &head, err);
     kh_state_head_clear(&head);
@@ -290,8 +290,7 @@ static kh_status check_complete(run *r, bool *is_complete, kh_error *err) {
     KH_TRY(kh_atlas_path(path, err, r->options.out, "manifest.json"));
     if (!kh_file_exists(path)) return KH_OK;
     KH_TRY(kh_atlas_read_fingerprint(r->options.out, &theirs, err));
-    const kh_status status =
-        kh_state_same_run(r->job.head.fingerprint, theirs, r->options.out, err);
+    const kh_status status = kh_origin_same(r->job.head.fingerprint, theirs, r->options.out, err);
     *is_complete = !status;
     json_decref(theirs);
     return status ? status : kh_atlas_sweep(r->options.out, err);

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "lens/origin.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -51,7 +52,7 @@ static kh_status check_set(const kh_export *e, kh_error *err) {
     if (!status) status = read_json(e->options->run, "fingerprint.json", &theirs, err);
     if (!status) {
         json_t *mine = input_facts(job->head.fingerprint), *other = input_facts(theirs);
-        status = mine && other ? kh_state_same_run(mine, other, e->options->run, err)
+        status = mine && other ? kh_origin_same(mine, other, e->options->run, err)
                                : kh_fail(err, KH_E_MEMORY, "no memory to compare runs");
         json_decref(mine);
         json_decref(other);

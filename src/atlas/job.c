@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/text.h"
 #include "io/sha256.h"
+#include "lens/origin.h"
 #include "lens/rotation.h"
 
 #include <stdarg.h>
@@ -116,18 +117,6 @@ static void warn_without_truth(const kh_atlas_job *job, size_t classes_seen) {
 
 /* ---- fingerprint --------------------------------------------------------------------------- */
 
-static json_t *preprocess_json(const kh_preprocess *how) {
-    return json_pack("{s:s, s:I, s:I, s:i, s:i, s:f, s:[fff], s:[fff], s:[bbbb], s:[IIIII], s:f}",
-                     "preset", how->preset, "height", (json_int_t)how->height, "width",
-                     (json_int_t)how->width, "crop", (int)how->crop, "filter", (int)how->filter,
-                     "crop_pct", how->crop_pct, "mean", how->mean[0], how->mean[1], how->mean[2],
-                     "std", how->std[0], how->std[1], how->std[2], "hf", how->do_resize,
-                     how->do_crop, how->do_rescale, how->do_normalize, "hf_sizes",
-                     (json_int_t)how->shortest_edge, (json_int_t)how->resize_height,
-                     (json_int_t)how->resize_width, (json_int_t)how->crop_height,
-                     (json_int_t)how->crop_width, "rescale", how->rescale_factor);
-}
-
 /* sha256 of label tables and thresholds, or "" where there are none. */
 static kh_status pixel_truth(const kh_atlas_job *job, char labels[65], char thresholds[65],
                              kh_error *err) {
@@ -157,17 +146,13 @@ static json_t *fingerprint(const kh_atlas_job *job, const char *set, const char 
         json_array_append_new(
             lenses, json_pack("[s, i]", job->kinds[i]->name, (int)job->kinds[i]->version));
     return json_pack(
-        "{s:{s:s, s:s, s:s, s:s, s:I, s:I}, s:o, s:{s:I, s:s}, s:o, "
-        "s:{s:I, s:I, s:f, s:I, s:b, s:b, s:s, s:s}, s:{s:s, s:s}}",
-        "model", "weights", info->sha256[0] ? info->sha256 : info->source, "architecture",
-        info->architecture, "activation", info->activation, "tag", info->tag, "height",
-        (json_int_t)info->image_height, "width", (json_int_t)info->image_width, "preprocess",
-        preprocess_json(&info->preprocess), "image_set", "images",
-        (json_int_t)kh_source_count(job->source), "sha256", set, "lenses", lenses, "settings",
-        "exemplars", (json_int_t)o->exemplars, "sample", (json_int_t)o->sample, "quantile",
-        o->quantile, "seed", (json_int_t)o->seed, "exif_rotate", d->exif_rotate, "gray16_scale",
-        d->gray16_scale, "label_maps", labels, "thresholds", thresholds, "arithmetic", "device",
-        kh_ctx_device(job->ctx), "isa", kh_ctx_isa(job->ctx));
+        "{s:o, s:o, s:{s:I, s:s}, s:o, s:{s:I, s:I, s:f, s:I, s:b, s:b, s:s, s:s}, s:o}", "model",
+        kh_origin_model(info), "preprocess", kh_origin_preprocess(&info->preprocess), "image_set",
+        "images", (json_int_t)kh_source_count(job->source), "sha256", set, "lenses", lenses,
+        "settings", "exemplars", (json_int_t)o->exemplars, "sample", (json_int_t)o->sample,
+        "quantile", o->quantile, "seed", (json_int_t)o->seed, "exif_rotate", d->exif_rotate,
+        "gray16_scale", d->gray16_scale, "label_maps", labels, "thresholds", thresholds,
+        "arithmetic", kh_origin_arithmetic(job->ctx));
 }
 
 /* ---- the job ------------------------------------------------------------------------------- */

@@ -81,34 +81,6 @@ kh_status kh_state_join(kh_state_head *head, const kh_state_head *other, kh_erro
     return KH_OK;
 }
 
-kh_status kh_state_same_run(const json_t *ours, const json_t *theirs, const char *path,
-                            kh_error *err) {
-    static const struct {
-        const char *key, *meaning;
-    } facts[] = {{"model", "another checkpoint"},
-                 {"preprocess", "other preprocessing"},
-                 {"image_set", "another set of images"},
-                 {"lenses", "other lenses"},
-                 {"settings", "other settings"},
-                 {"arithmetic", "another instruction set (--isa chooses one)"}};
-    char shown[KH_SHOWN_BYTES];
-    kh_shown(path, strlen(path), shown, sizeof shown);
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        const json_t *a = json_object_get(ours, facts[i].key);
-        const json_t *b = json_object_get(theirs, facts[i].key);
-        if (json_equal((json_t *)(uintptr_t)a, (json_t *)(uintptr_t)b)) continue;
-        char *mine = json_dumps(a, JSON_ENCODE_ANY | JSON_COMPACT);
-        char *other = json_dumps(b, JSON_ENCODE_ANY | JSON_COMPACT);
-        const kh_status status =
-            kh_fail(err, KH_E_ARG, "'%s' was made with %s: there %.300s, here %.300s", shown,
-                    facts[i].meaning, other ? other : "none", mine ? mine : "none");
-        free(mine);
-        free(other);
-        return status;
-    }
-    return KH_OK;
-}
-
 /* ---- writing ------------------------------------------------------------------------------- */
 
 static json_t *list_json(const kh_broken *list, size_t count) {

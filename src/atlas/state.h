@@ -51,8 +51,4 @@ kh_status kh_state_verify(const char *path, kh_error *err);
  * KH_E_FORMAT damaged (ours are then of no more use), KH_E_ARG other pieces. */
 kh_status kh_state_absorb(const char *path, const kh_piece *pieces, size_t count, kh_error *err);
 
-/* KH_OK, or KH_E_ARG with what differs: "made with another checkpoint: ...". */
-kh_status kh_state_same_run(const json_t *ours, const json_t *theirs, const char *path,
-                            kh_error *err);
-
 #endif

@@ -3,6 +3,7 @@
 #include "atlas/team.h"
 
 #include "base/alloc.h"
+#include "lens/origin.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -102,7 +103,7 @@ static kh_status compare(const json_t *ours, const char *text, uint64_t length, 
     const kh_json_limits limits = {8, 100000};
     json_t *theirs = NULL;
     KH_TRY(kh_json_parse_object(text, (size_t)length, limits, "what rank 0 does", &theirs, err));
-    const kh_status status = kh_state_same_run(ours, theirs, "rank 0", err);
+    const kh_status status = kh_origin_same(ours, theirs, "rank 0", err);
     json_decref(theirs);
     return status;
 }

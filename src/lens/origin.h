@@ -1,5 +1,5 @@
-/* lens/origin.h: what unfinished work was made from, so that it is not gone on with by another
- * command. */
+/* lens/origin.h: what unfinished work, of an atlas or an ablation, was made from, so that it is not
+ * gone on with by another command. */
 #ifndef KH_LENS_ORIGIN_H
 #define KH_LENS_ORIGIN_H
 
