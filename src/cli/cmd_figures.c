@@ -72,6 +72,7 @@ static int run(const void *from, size_t operand_count, char **operands, kh_error
                                      .class_count = count,
                                      .progress = kh_session_progress,
                                      .user = &session};
+    if (!status && s->out) status = kh_run_check_folder(s->out, err);
     if (!status) status = kh_atlas_digest(operands[0], digest, err); /* is it what was written? */
     if (!status) status = kh_run_draw_with(operands[0], &how, &drawn, err);
     kh_free(classes);

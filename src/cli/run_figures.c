@@ -173,8 +173,7 @@ static kh_status draw_pages(kh_plate *p, const kh_run_draw_options *o, kh_error 
     return p->status;
 }
 
-/* A folder that was named holds nothing or figures of a run; the run's own is the run's. */
-static kh_status check_folder(const char *folder, kh_error *err) {
+kh_status kh_run_check_folder(const char *folder, kh_error *err) {
     char path[4400];
     json_t *root = NULL;
     KH_TRY(kh_outdir_path(folder, path, sizeof path, err, "figures.json"));
@@ -197,7 +196,7 @@ kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options,
     kh_run run;
     KH_TRY(folder_path(path, own, sizeof own, err));
     const char *folder = options->folder ? options->folder : own;
-    if (options->folder) KH_TRY(check_folder(folder, err));
+    if (options->folder) KH_TRY(kh_run_check_folder(folder, err)); /* the run's own is the run's */
     KH_TRY(kh_run_open(path, &run, err));
     kh_plate *p = kh_calloc(1, sizeof *p);
     json_t *all = json_array();

@@ -117,6 +117,8 @@ kh_status kh_run_draw_with(const char *path, const kh_run_draw_options *options,
                            kh_error *err);
 kh_status kh_run_draw(const char *path, const char *folder, kh_progress_fn progress, void *user,
                       size_t *drawn, kh_error *err);
+/* A folder that was named holds nothing or figures of a run, and can be made. */
+kh_status kh_run_check_folder(const char *folder, kh_error *err);
 /* Whether RUN/figures is complete. */
 bool kh_run_is_drawn(const char *path);
 /* Removes what a drawing that was stopped left in RUN/figures. */
