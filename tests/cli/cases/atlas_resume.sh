@@ -1,9 +1,9 @@
 # --resume wants something to go on with; --overwrite begins again and touches nothing of the user's
-images="$DATA/golden/images"
+images="$DATA/golden/images" model="$DATA/golden/vit_base" other="$DATA/golden/vit_base_mae_ft"
 printf '%s\n' "$images"/rgb_4*.jpg "$images"/gray*.png "$images"/restart.jpg > list
-atlas() { keyhole atlas random:test_vit @list -q "$@" | sed 's/ (.*images.s)//; s/digest .*/digest/'; }
-keyhole atlas random:test_vit @list --out run -q --resume; echo "status $?"
-keyhole atlas random:test_vit @list --out run -q --resume --overwrite; echo "status $?"
+atlas() { keyhole atlas "$model" @list -q "$@" | sed 's/ (.*images.s)//; s/digest .*/digest/'; }
+keyhole atlas "$model" @list --out run -q --resume; echo "status $?"
+keyhole atlas "$model" @list --out run -q --resume --overwrite; echo "status $?"
 atlas --out run --shard 1/3
 keyhole status run
 touch run/shards/shard-0001-of-0003.state.77.0.partial run/run.sqlite.77.partial run/fingerprint.json.77.1.partial # of kills
@@ -12,7 +12,7 @@ first=$(keyhole status run --digest)
 atlas --out run --resume
 atlas --out run
 # of another model only with --overwrite
-keyhole atlas random:test_vit@2 @list --out run -q 2>/dev/null; echo "status $?"
+keyhole atlas "$other" @list --out run -q 2>/dev/null; echo "status $?"
 [ "$(keyhole status run --digest)" = "$first" ] && echo "nothing was lost"
 echo mine > run/notes.txt
 echo mine > run/arrays/notes.txt
@@ -23,10 +23,10 @@ touch run/arrays/class_n.npy.77.0.partial run/figures/fig4.png.77.0.partial
 # a run that was killed before its manifest and in the middle of its figures has no list of what is its own
 cp -r run cut && rm cut/manifest.json cut/figures/figures.json
 echo "The results of keyhole figures here are not complete. Run the command again." > cut/figures/unfinished
-keyhole atlas random:test_vit@2 @list --out cut -q --overwrite --shard 0/18 >/dev/null; echo "status $?"
+keyhole atlas "$other" @list --out cut -q --overwrite --shard 0/18 >/dev/null; echo "status $?"
 find cut -type f | sort
-keyhole atlas random:test_vit@2 @list --out run -q --overwrite --lenses accuracy >/dev/null; echo "status $?"
+keyhole atlas "$other" @list --out run -q --overwrite --lenses accuracy --no-figures >/dev/null; echo "status $?"
 [ "$(keyhole status run --digest)" != "$first" ] && echo "another run"
 ls run run/arrays; ls run/figures | grep -c "mine\|fig4"
-atlas --out run --overwrite
+atlas --out run --overwrite --no-figures
 [ "$(keyhole status run --digest)" = "$first" ] && echo "the first run again"

@@ -1,16 +1,14 @@
 # figures: a page for every analysis that ran, the same bytes each time, listed with captions that say what the run says; no run, no figures
 command -v python3 >/dev/null || { echo "no python3 to read JSON with" >&2; exit 77; }
-keyhole diorama --out world -n 5 --size 32 -q >/dev/null 2>&1 || exit 1
-model=$DATA/../../demo/model
-[ -e "$model/model.safetensors" ] || { echo "no demo model here" >&2; exit 77; }
+model=$DATA/golden/vit_base images=$DATA/atlas/pictures
 lenses=accuracy,units,class_mean,exemplars,selectivity,audit,key_value,attribution
-keyhole atlas "$model" world/images/scenes --truth world --lenses $lenses --out run -q --dry-run --json >estimate || exit 1
-keyhole atlas "$model" world/images/scenes --truth world --lenses $lenses --out run -q --no-figures >/dev/null 2>&1 || exit 1
+keyhole atlas "$model" "$images" --truth "$DATA/atlas/truth" --lenses $lenses --out run -q --dry-run --json >estimate || exit 1
+keyhole atlas "$model" "$images" --truth "$DATA/atlas/truth" --lenses $lenses --out run -q --no-figures >/dev/null 2>&1 || exit 1
 ls run | grep figures
 keyhole status run --digest >before
 keyhole figures run -q
 keyhole status run --digest | cmp - before && echo "no part of the digest"
-keyhole figures run -q --out again --classes fish,0,3 >/dev/null
+keyhole figures run -q --out again --classes class_9,class_0,6 >/dev/null
 for file in run/figures/*.*g; do cmp $file again/${file##*/} || exit 1; done && echo "the same bytes"
 python3 -c 'import json, os, re, sqlite3, statistics
 pages = json.load(open("again/figures.json"))["figures"]
@@ -37,19 +35,19 @@ for key, top in ("disk_bytes", "run"), ("figure_bytes", "run/figures"):
 print(said["figures"])'
 # pages that the run behind them does not have go, and no other file
 touch again/mine.png again/fig4_7.png; ls again/fig4_*.svg
-keyhole atlas "$model" world/images/scenes --lenses accuracy,units --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
+keyhole atlas "$model" "$images" --lenses accuracy,units --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
 keyhole figures two -q --out again; ls again
 mkdir empty; keyhole figures empty; echo $?
 keyhole figures run -q --classes unicorn --out none; echo $?
 # exemplars: a page for each neuron, of the images of the run alone
-keyhole exemplars run "$model" world/images/scenes --neurons b11n3,b0n5 -q --out sheets
+keyhole exemplars run "$model" "$images" --neurons b1n3,b0n5 -q --out sheets
 ls sheets
 # each picture once, whatever rows it belongs to, and the three marks
-for sheet in b0n5 b11n3; do
+for sheet in b0n5 b1n3; do
     python3 -c 'import sqlite3, sys
 b, n = sys.argv[1][1:].split("n")
 of, = sqlite3.connect("run/run.sqlite").execute("SELECT count(DISTINCT image) FROM exemplars WHERE block = ? AND neuron = ?", (b, n)).fetchone()
 print(open(f"sheets/{sys.argv[1]}.svg").read().count("<image") == of + 3)' $sheet
 done
-keyhole exemplars run "$model" demo:images/fish --neurons b11n3 -q --out other; echo $?
-keyhole exemplars run "$model" world/images/scenes --neurons b12n3 -q --out other; echo $?
+keyhole exemplars run "$model" "$images/class_1" --neurons b1n3 -q --out other; echo $?
+keyhole exemplars run "$model" "$images" --neurons b2n3 -q --out other; echo $?
