@@ -3,6 +3,9 @@
 #include "diorama/broden.h"
 
 #include "base/alloc.h"
+#include "base/file.h"
+#include "base/folder.h"
+#include "base/text.h"
 #include "io/hub.h"
 
 #include <errno.h>
@@ -30,6 +33,16 @@ static kh_status lock_folder(const char *folder, int *out, kh_error *err) {
     return KH_OK;
 }
 
+/* A folder of the cache without manifest is one that was not finished, also when it was begun by a
+ * keyhole that left no mark. */
+static kh_status claim(const char *folder, kh_error *err) {
+    char *manifest = kh_path_join(folder, "manifest.json");
+    if (!manifest) return kh_fail(err, KH_E_MEMORY, "no memory for a path");
+    const bool is_ours = kh_is_directory(folder) && !kh_file_exists(manifest);
+    kh_free(manifest);
+    return is_ours ? kh_folder_mark(folder, "diorama", err) : KH_OK;
+}
+
 static kh_status render_into(const char *cache, const char *folder, kh_error *err) {
     const kh_diorama_set set = {.seed = DEMO_SEED,
                                 .count = SCENES_A_CLASS * kh_diorama_class_count(),
@@ -38,7 +51,8 @@ static kh_status render_into(const char *cache, const char *folder, kh_error *er
     int lock = -1;
     KH_TRY(kh_make_directories(cache, err));
     KH_TRY(lock_folder(cache, &lock, err));
-    const kh_status status = kh_diorama_write(&set, folder, NULL, err);
+    kh_status status = claim(folder, err);
+    if (!status) status = kh_diorama_write(&set, folder, NULL, err);
     (void)close(lock);
     return status;
 }

@@ -1,5 +1,6 @@
 /* Label maps: opening a set, finding an image in it, bringing its labels to the model's input. */
 #include "io/label_set.h"
+#include "io/source.h"
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -8,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-char *kh_label_key(const char *path) {
+char *kh_label_key(const char *name) {
+    const char *path = kh_member_name(name);
     size_t slashes = 0;
     const char *start = path + strlen(path);
     while (start > path) {

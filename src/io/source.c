@@ -29,6 +29,18 @@ bool kh_is_archive_name(const char *name) {
     return has_ending(name, endings, sizeof endings / sizeof *endings);
 }
 
+const char *kh_member_name(const char *name) {
+    char archive[32];
+    for (const char *colon = strchr(name, ':'); colon; colon = strchr(colon + 1, ':')) {
+        const size_t length = (size_t)(colon - name);
+        const size_t kept = length < sizeof archive - 1 ? length : sizeof archive - 1;
+        memcpy(archive, colon - kept, kept); /* its ending decides */
+        archive[kept] = '\0';
+        if (kh_is_archive_name(archive)) return colon + 1;
+    }
+    return name;
+}
+
 kh_status kh_source_add(kh_source *source, const char *name, size_t truth, kh_error *err) {
     if (source->count == source->capacity) {
         const size_t capacity = source->capacity ? source->capacity * 2 : 64;

@@ -24,6 +24,8 @@ struct kh_source {
 /* Ending of an image file we read, in letters of either case. */
 bool kh_is_image_name(const char *name);
 bool kh_is_archive_name(const char *name);
+/* "a/b.png" of "set.tar:a/b.png"; a name that is no archive's as it is. Points into name. */
+const char *kh_member_name(const char *name);
 
 /* Takes over nothing: name is copied. */
 kh_status kh_source_add(kh_source *source, const char *name, size_t truth, kh_error *err);

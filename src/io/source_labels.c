@@ -49,7 +49,7 @@ static bool find_class(const kh_classes *classes, const char *text, size_t lengt
     return true;
 }
 
-bool kh_classes_of_path(const kh_classes *classes, const char *path, size_t *index) {
+static bool of_path(const kh_classes *classes, const char *path, size_t *index) {
     const char *base = kh_path_base(path);
     if (base[0] == 'n' && strspn(base + 1, "0123456789") == 8 &&
         find_class(classes, base, 9, index))
@@ -60,6 +60,11 @@ bool kh_classes_of_path(const kh_classes *classes, const char *path, size_t *ind
     while (start > path && start[-1] != '/')
         start--;
     return find_class(classes, start, (size_t)(end - start), index);
+}
+
+bool kh_classes_of_path(const kh_classes *classes, const char *path, size_t *index) {
+    const char *member = kh_member_name(path);
+    return (member != path && of_path(classes, member, index)) || of_path(classes, path, index);
 }
 
 bool kh_label_class(const kh_classes *classes, const char *text, size_t *index) {

@@ -101,6 +101,20 @@ static void class_folders_come_in_byte_order_with_their_truth(void **state) {
     kh_classes_free(classes);
 }
 
+static void members_of_archives_show_the_classes_of_their_own_names(void **state) {
+    (void)state;
+    kh_classes *classes = three_classes();
+    size_t index = 7;
+    assert_true(kh_classes_of_path(classes, "fish/set.tar.gz:n00000002_x.png", &index));
+    assert_int_equal(index, 1);
+    assert_true(kh_classes_of_path(classes, "fish/set.zip:tent/x.png", &index));
+    assert_int_equal(index, 2);
+    assert_true(kh_classes_of_path(classes, "fish/set.zip:x.png", &index)); /* else the archive's */
+    assert_int_equal(index, 0);
+    assert_false(kh_classes_of_path(classes, "set:n00000002_x.png", &index));
+    kh_classes_free(classes);
+}
+
 static void a_label_file_names_images_or_follows_their_order(void **state) {
     (void)state;
     kh_classes *classes = three_classes();
@@ -348,6 +362,7 @@ static void the_digest_follows_order_names_and_truth_but_not_the_place(void **st
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(class_folders_come_in_byte_order_with_their_truth),
+        cmocka_unit_test(members_of_archives_show_the_classes_of_their_own_names),
         cmocka_unit_test(a_label_file_names_images_or_follows_their_order),
         cmocka_unit_test(a_list_keeps_its_order_and_its_labels),
         cmocka_unit_test(archives_are_read_in_their_order),

@@ -82,6 +82,7 @@ static void broden_tables_are_read(void **state) {
     assert_int_equal(kh_label_set_label(set, 2).category, 1); /* equal coverage: the later */
     assert_string_equal(kh_label_set_label(set, 7).name, "");
     size_t index;
+    assert_true(kh_label_set_find(set, "/elsewhere/set.tar:set/b.png", &index));
     assert_true(kh_label_set_find(set, "/elsewhere/set/b.png", &index));
     assert_int_equal(index, 1);
     assert_false(kh_label_set_find(set, "other/b.png", &index));

@@ -3,7 +3,7 @@ export KEYHOLE_CACHE=$WORK/cache
 keyhole atlas random:test_vit demo:images/fish --out first --lenses images --no-figures --quiet | grep -c '^complete'
 keyhole diorama --count 3 --start 6 --size 32 --out set
 keyhole atlas random:test_vit set --out second --lenses images --no-figures --quiet | head -n 1
-rm -r cache/diorama/demo-images/images/scenes/fish
+rm -r cache/diorama/demo-images/images/scenes/fish cache/diorama/demo-images/manifest.json # killed, without a mark
 keyhole classify random:test_vit demo:images/fish -k 1 --quiet | tail -n 1 | grep -c .
 rm set/images/scenes/fish/000006.png
 keyhole diorama --count 3 --start 6 --size 32 --out set
