@@ -47,14 +47,15 @@ static void another_run_is_not_mixed_in(void **state) {
     half_a_run(&w, out);
     kh_atlas_options options = few_lenses(out);
     options.exemplars = 3;
-    assert_refused(&w, &options, KH_E_ARG, "made with other settings");
+    assert_refused(&w, &options, KH_E_ARG, "made with other settings: exemplars there 15, here 3");
     options = few_lenses(out);
     options.lenses = "accuracy";
-    assert_refused(&w, &options, KH_E_ARG, "made with other lenses");
+    assert_refused(&w, &options, KH_E_ARG, "made with other lenses: only there images,");
 
     atlas_world_open(&other, "random:test_vit@4", set_folder, 1);
     options = few_lenses(out);
-    assert_refused(&other, &options, KH_E_ARG, "made with another checkpoint");
+    assert_refused(&other, &options, KH_E_ARG,
+                   "made with another checkpoint: tag there random@3, here random@4");
     atlas_world_close(&other);
 
     char part[4200];
@@ -67,8 +68,11 @@ static void another_run_is_not_mixed_in(void **state) {
     const kh_model_options squash = {.preset = "squash224", .height = 160, .width = 160};
     kh_model *model;
     kh_assert_ok(kh_model_open(w.ctx, MODEL, &squash, &model, &err));
-    kh_assert_fails(kh_atlas(w.ctx, model, w.source, &options, NULL, &err), KH_E_ARG,
-                    "made with other preprocessing");
+    kh_assert_fails(
+        kh_atlas(w.ctx, model, w.source, &options, NULL, &err), KH_E_ARG,
+        "made with other preprocessing: preset there timm, here squash224; crop there "
+        "center, here squash; filter there bicubic, here bilinear; crop_pct there 0.95, "
+        "here 1");
     kh_model_close(model);
 
     /* and the half that was there is still good */
