@@ -391,7 +391,9 @@ const kh_command kh_cmd_merge = {
     .description =
         "MODEL, IMAGES and options as they were given to keyhole atlas --shard. No image is"
         " decoded: names and true classes are listed, alignments computed. Shards that overlap,"
-        " are damaged or belong to another run, and images that none covers, are errors.",
+        " are damaged or belong to another run, and images that none covers, are errors. With "
+        "--truth"
+        " there are two rounds: all shards and merge, then all shards and merge again.",
     .examples = "  keyhole merge MODEL val/ --out run\n"
                 "  keyhole merge MODEL val/ --out run --from node1/run,node2/run\n",
     .options = merge_options,

@@ -97,8 +97,15 @@ static kh_status read_truth(const kh_reproduce *r, batch *b, size_t id, kh_error
     memset(truth, 0, b->pixels);
     if (!label || !kh_label_set_find(r->labels, kh_source_get(r->source, id).name, &map))
         return KH_OK;
-    KH_TRY(kh_label_set_read(r->labels, map, kh_label_set_label(r->labels, label).category,
-                             &r->info->preprocess, b->labels, &has_any, err));
+    kh_error why = {0};
+    const size_t category = kh_label_set_label(r->labels, label).category;
+    const kh_status status = kh_label_set_read(r->labels, map, category, &r->info->preprocess,
+                                               b->labels, &has_any, &why);
+    if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why.text);
+    if (status) { /* as if there were none, in the dissection too */
+        kh_session_warn(r->session, why.text);
+        return KH_OK;
+    }
     for (size_t p = 0; p < b->pixels; p++) {
         truth[p] = b->labels[p] == label;
         b->is_known[at] |= truth[p] != 0;

@@ -161,6 +161,15 @@ static kh_status run_atlas(kh_reproduce *r, kh_atlas_options *o, kh_error *err) 
     return kh_outdir_path(r->run, r->database, sizeof r->database, err, "run.sqlite");
 }
 
+static void warn_of_maps(const kh_reproduce *r, size_t count, const char *run) {
+    char text[KH_SHOWN_BYTES + 160], shown[KH_SHOWN_BYTES];
+    (void)snprintf(text, sizeof text,
+                   "label maps of %zu image%s could not be read, as if there were none: table "
+                   "broken_maps of '%s'",
+                   count, KH_S(count), kh_shown(run, strlen(run), shown, sizeof shown));
+    kh_session_warn(r->session, text);
+}
+
 /* A run that was handed in keeps what it has; ours gets its dissection. */
 static kh_status dissect(kh_reproduce *r, const kh_atlas_options *first, kh_error *err) {
     const size_t units = r->info->blocks * r->info->neurons;
@@ -178,9 +187,12 @@ static kh_status dissect(kh_reproduce *r, const kh_atlas_options *first, kh_erro
     o.lenses = "dissect,masks";
     o.label_set = r->labels;
     o.thresholds = thresholds;
+    kh_atlas_summary summary = {0};
     kh_status status = kh_atlas_thresholds(r->run, thresholds, units, err);
-    if (!status) status = kh_atlas(r->session->ctx, r->session->model, r->source, &o, NULL, err);
+    if (!status)
+        status = kh_atlas(r->session->ctx, r->session->model, r->source, &o, &summary, err);
     kh_free(thresholds);
+    if (!status && summary.broken_maps > 0) warn_of_maps(r, summary.broken_maps, out);
     r->has_dissection = status == KH_OK;
     return status;
 }
