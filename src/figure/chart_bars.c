@@ -235,7 +235,9 @@ static bool keep_bars(kh_figure *figure, const kh_figure_bars *bars, bar_chart *
     const kh_extent extent = bars_extent(to);
     data->chart.groups = to->groups;
     data->chart.missing = extent.missing;
-    data->chart.y = kh_range_make(&bars->y, extent, 5, data->is_whole, true);
+    const double given = bars->y.high - bars->y.low; /* ends that were given may be nearer than 1 */
+    data->chart.y =
+        kh_range_make(&bars->y, extent, 5, data->is_whole && !(given > 0 && given < 2), true);
     return is_kept;
 }
 
