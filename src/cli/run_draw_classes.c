@@ -180,7 +180,8 @@ void kh_draw_confusion(kh_plate *p) {
     for (size_t i = 0; i < classes * classes; i++)
         cells[i] =
             sums[i / classes] > 0 ? (float)(100.0 * (double)cells[i] / sums[i / classes]) : NAN;
-    kh_plate_title(p, "%.0f of %.0f pictures are taken for another class", wrong, all);
+    kh_plate_title(p, "%.0f of %.0f pictures %s taken for another class", wrong, all,
+                   wrong == 1 ? "is" : "are");
     kh_plate_caption(
         p, "A row for each true class, a column for each class the model named; cells in "
            "%% of the row's pictures, so that every row sums to 100. Right answers lie on "
