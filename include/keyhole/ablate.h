@@ -126,6 +126,9 @@ typedef struct kh_ablate_options {
     const char *image_set;      /* digest of what the images are, to compare with the state's */
     kh_progress_fn progress;    /* "images", twice over the set */
     void *progress_user;
+    /* Hears of every image whose label map cannot be read, and why; NULL: they are only counted. */
+    void (*broken_map)(void *user, size_t index, const char *reason);
+    void *broken_map_user;
 } kh_ablate_options;
 
 KH_API kh_ablate_options kh_ablate_options_default(void);
@@ -273,8 +276,9 @@ typedef struct kh_ablation {
     kh_ablate_options options; /* as carried out: block, k filled in; borrowed pointers NULL */
     size_t classes, neurons;   /* neurons: M, of the scope */
     size_t images, broken, unlabelled; /* images: used */
-    size_t unmasked; /* left out: none of its patches would change (MASK, CONTEXT) */
-    size_t variants; /* passes through the rest of the model */
+    size_t unmasked;    /* left out: none of its patches would change (MASK, CONTEXT) */
+    size_t broken_maps; /* of these: the label map cannot be read */
+    size_t variants;    /* passes through the rest of the model */
     kh_ablate_effect *effects;
     kh_ablate_point *points;
     kh_ablate_swap *swaps;
@@ -294,9 +298,9 @@ typedef struct kh_ablation {
  * the end).
  *
  * Errors: KH_E_ARG options; no image with a true class; KH_E_UNSUPPORTED no classifier that acts on
- * tokens, or norms behind the MLP; what `image` returns; KH_E_FORMAT a damaged state, KH_E_ARG one
- * of another study; KH_E_IO; KH_E_NUMERIC, KH_E_MEMORY, KH_E_STOPPED.
- * Pair: kh_ablation_clear. */
+ * tokens, or norms behind the MLP; what `image` returns; KH_E_FORMAT a damaged state, or label
+ * maps of which none can be read; KH_E_ARG a state of another study; KH_E_IO; KH_E_NUMERIC,
+ * KH_E_MEMORY, KH_E_STOPPED. Pair: kh_ablation_clear. */
 KH_API kh_status kh_ablate(kh_ctx *ctx, const kh_model *model, const kh_ablate_options *options,
                            size_t images, const size_t *truth, kh_ablate_image_fn image, void *user,
                            kh_ablation *out, kh_error *err);

@@ -86,6 +86,8 @@ typedef struct kh_perturb_options {
     void *progress_user;
     /* Hears of every image that cannot be read and is left out, and why; NULL: `warn` does. */
     void (*broken)(void *user, size_t image, const char *reason);
+    /* And of every one whose label map cannot be read: as if it had none. NULL: `warn` does. */
+    void (*broken_map)(void *user, size_t image, const char *reason);
     void *broken_user;
     kh_warn_fn warn;
     void *warn_user;
@@ -124,6 +126,7 @@ typedef struct kh_removal_curve {
 typedef struct kh_perturbation {
     size_t images, broken, labelled, with_maps; /* seen; unreadable; of known class; of those with
                                                    tokens that show it */
+    size_t broken_maps;                         /* whose label map cannot be read */
     size_t row_count, curve_count, point_count;
     kh_perturb_row rows[4];
     kh_removal_curve curves[7]; /* random last */
@@ -133,7 +136,8 @@ typedef struct kh_perturbation {
 /* Every image of known class. Prepares the model for gradients, unless neither neuron_gradients nor
  * relevance is wanted. Errors:
  * KH_E_UNSUPPORTED as kh_gradient_map_create; KH_E_NOT_FOUND no image has a class, or none has
- * label maps; KH_E_STOPPED. Pair: kh_perturbation_clear. */
+ * label maps; KH_E_FORMAT of these maps none can be read; KH_E_STOPPED. Pair:
+ * kh_perturbation_clear. */
 KH_API kh_status kh_lens_perturb(kh_ctx *ctx, kh_model *model, const kh_source *source,
                                  const kh_perturb_options *options, kh_perturbation *out,
                                  kh_error *err);

@@ -13,6 +13,9 @@ typedef struct kh_ablate_run {
     size_t *truth;           /* [images] */
     kh_broken_image *broken;
     size_t broken_count;
+    kh_broken_image *broken_maps;
+    size_t broken_maps_count;
+    kh_status broken_maps_status; /* KH_E_MEMORY: not all are in the list */
     kh_ablation result;
     uint8_t *is_relative; /* [classes], or NULL */
     char command[512];
@@ -25,6 +28,8 @@ void kh_ablate_run_clear(kh_ablate_run *run);
  * in `broken` with the reason. */
 kh_status kh_ablate_read_image(void *run, size_t index, float *image, bool *is_broken,
                                kh_error *err);
+/* The callback of kh_ablate_options, with the run: keeps the reason in `broken_maps`. */
+void kh_ablate_miss_map(void *run, size_t index, const char *reason);
 /* Source and true classes; KH_E_ARG when no image has one. */
 kh_status kh_ablate_open_images(kh_ablate_run *run, const char *label_file, size_t count,
                                 char **operands, kh_error *err);

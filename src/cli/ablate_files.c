@@ -249,6 +249,7 @@ static void describe(kh_manifest *m, const kh_ablate_run *run) {
     kh_store_manifest_size(m, "images.broken", a->broken);
     kh_store_manifest_size(m, "images.without_class", a->unlabelled);
     kh_store_manifest_size(m, "images.without_patches", a->unmasked);
+    kh_store_manifest_size(m, "images.broken_maps", a->broken_maps);
     char sha256[65];
     if (!kh_source_sha256(run->source, sha256, NULL))
         kh_store_manifest_text(m, "images.sha256", sha256);
@@ -277,6 +278,7 @@ static void describe(kh_manifest *m, const kh_ablate_run *run) {
     kh_store_manifest_text(m, "arithmetic.isa", kh_ctx_isa(run->session->ctx));
     kh_store_manifest_size(m, "variants", a->variants);
     kh_broken_images_list(run->broken, run->broken_count, m);
+    kh_broken_maps_list(run->broken_maps, run->broken_maps_count, m);
 }
 
 kh_status kh_ablate_write_files(const kh_ablate_run *run, const char *folder, kh_error *err) {

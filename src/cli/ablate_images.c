@@ -23,9 +23,18 @@ kh_status kh_ablate_read_image(void *user, size_t index, float *image, bool *is_
                                 kh_source_get(run->source, index).name, why.text, err);
 }
 
+void kh_ablate_miss_map(void *user, size_t index, const char *reason) {
+    kh_ablate_run *run = user;
+    const char *name = kh_source_get(run->source, index).name;
+    const kh_status status =
+        kh_broken_images_add(&run->broken_maps, &run->broken_maps_count, name, reason, NULL);
+    if (status) run->broken_maps_status = status;
+}
+
 void kh_ablate_run_clear(kh_ablate_run *run) {
     kh_ablation_clear(&run->result);
     kh_broken_images_clear(run->broken, run->broken_count);
+    kh_broken_images_clear(run->broken_maps, run->broken_maps_count);
     kh_free(run->truth);
     kh_free(run->is_relative);
     kh_label_set_close(run->label_set);

@@ -36,7 +36,9 @@ void kh_ablate_print(const kh_ablate_run *run, const char *out) {
            KH_ES(a->class_count));
     if (a->broken) printf(" (%zu could not be read)", a->broken);
     if (a->unlabelled) printf(" (%zu without a true class left out)", a->unlabelled);
-    if (a->unmasked) printf(" (%zu without such patches left out)", a->unmasked);
+    if (a->unmasked) printf(" (%zu without such patches left out", a->unmasked);
+    if (a->broken_maps) printf("; label maps of %zu could not be read", a->broken_maps);
+    if (a->unmasked) putchar(')');
     printf("; %s, %zu neurons, ranked by %s, op %s, tokens %s\n%zu variant%s\n\n", scope,
            a->neurons, kh_ablate_rank_name(o->rank), kh_ablate_op_name(o->ops[0]),
            kh_ablate_tokens_name(o->tokens), a->variants, KH_S(a->variants));
@@ -67,11 +69,14 @@ kh_status kh_ablate_print_json(const kh_ablate_run *run, const char *out, kh_err
                                   kh_json_number(q->value.lo), "hi", kh_json_number(q->value.hi)));
     }
     return kh_print_json(
-               json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:s, s:s, s:s, s:I, s:I, s:o, s:o}",
+               json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:s, s:s, s:s, s:I, s:I, "
+                         "s:o, s:o}",
                          "model", kh_model_receipt(run->session->model), "images",
                          (json_int_t)a->images, "broken", (json_int_t)a->broken, "without_class",
                          (json_int_t)a->unlabelled, "without_patches", (json_int_t)a->unmasked,
-                         "failed", kh_broken_images_json(run->broken, run->broken_count), "block",
+                         "broken_maps", (json_int_t)a->broken_maps, "failed",
+                         kh_broken_images_json(run->broken, run->broken_count), "failed_maps",
+                         kh_broken_images_json(run->broken_maps, run->broken_maps_count), "block",
                          o->is_global ? (json_int_t)-1 : (json_int_t)o->block, "rank_by",
                          kh_ablate_rank_name(o->rank), "op", kh_ablate_op_name(o->ops[0]), "tokens",
                          kh_ablate_tokens_name(o->tokens), "neurons", (json_int_t)a->neurons,

@@ -87,7 +87,7 @@ static const kh_option options[] = {
      " image's class, or all other patches (both with --truth). Default: all."},
     {KH_OPT_TEXT, "truth", 0, offsetof(settings, truth), "DIR",
      "Label maps of the images, in the layout of Broden or ImageNet-S, for --tokens mask and"
-     " context. Images without are left out."},
+     " context. Images without, or with one that cannot be read, are left out."},
     {KH_OPT_TEXT, "patches", 0, offsetof(settings, patches), "nearest|majority",
      "A patch shows what its first pixel shows, or most of its pixels. Default: nearest."},
     {KH_OPT_SECTION, "Designs", 0, 0, NULL, NULL},
@@ -283,11 +283,15 @@ static kh_status measure(kh_ablate_run *run, const settings *s, kh_ablate_option
     o->image_set = image_set;
     o->progress = progress;
     o->progress_user = run->session;
+    o->broken_map = kh_ablate_miss_map;
+    o->broken_map_user = run;
     if (s->overwrite && p->has_state) KH_TRY(kh_ablate_discard(p->state, err));
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     KH_TRY(kh_ablate(run->session->ctx, run->session->model, o, kh_source_count(run->source),
                      run->truth, kh_ablate_read_image, run, &run->result, err));
+    if (run->broken_maps_status)
+        return kh_fail(err, run->broken_maps_status, "no memory for a list of images");
     KH_TRY(kh_outdir_begin(s->out, "ablate", err));
     KH_TRY(kh_ablate_write_figures(run, s->out, err));
     KH_TRY(kh_ablate_write_files(run, s->out, err));
@@ -345,6 +349,7 @@ static int run_ablate(const void *from, size_t count, char **operands, kh_error 
         kh_error *to = status ? NULL : err;
         const kh_status said = kh_broken_images_say(&session, run.broken, run.broken_count,
                                                     kh_source_count(run.source), to);
+        kh_broken_maps_say(&session, run.broken_maps, run.broken_maps_count, status != KH_OK);
         if (!status) status = said;
     }
     kh_ablate_run_clear(&run);

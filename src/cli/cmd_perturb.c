@@ -73,6 +73,7 @@ static void fill_options(const kh_perturb_settings *s, kh_session *session,
     o->see = kh_perturb_files_see;
     o->see_user = files;
     o->broken = kh_perturb_files_miss;
+    o->broken_map = kh_perturb_files_miss_map;
     o->broken_user = files;
     o->progress = kh_session_progress;
     o->progress_user = session;
@@ -86,6 +87,7 @@ static kh_status say(const kh_perturb_files *files, const kh_perturbation *p, kh
     printf("%zu image%s of known class, %zu with tokens that show it", p->labelled,
            KH_S(p->labelled), p->with_maps);
     if (p->broken) printf("; %zu could not be read", p->broken);
+    if (p->broken_maps) printf("; label maps of %zu could not be read", p->broken_maps);
     putchar('\n');
     for (size_t k = 0; k < p->row_count; k++) {
         const kh_perturb_row *r = &p->rows[k];
@@ -120,6 +122,7 @@ static kh_status study(const kh_perturb_settings *s, kh_session *session, const 
         status = kh_broken_images_say(session, files->broken, files->broken_count,
                                       kh_source_count(source), err);
     }
+    kh_broken_maps_say(session, files->broken_maps, files->broken_maps_count, status != KH_OK);
     if (!status) status = kh_perturb_files_write(files, &p, &decode, err);
     if (!status) status = say(files, &p, err);
     kh_perturbation_clear(&p);

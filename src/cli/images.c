@@ -144,12 +144,18 @@ static void name_first(const kh_broken_image *list, size_t count) {
     }
 }
 
+static void where_listed(size_t count, char *out, size_t out_bytes) {
+    if (count > MOST_NAMED)
+        (void)snprintf(out, out_bytes, "the first %d are listed above", MOST_NAMED);
+    else
+        (void)snprintf(out, out_bytes, "listed above");
+}
+
 kh_status kh_broken_images_say(kh_session *session, const kh_broken_image *list, size_t count,
                                size_t total, kh_error *err) {
-    char text[160], which[40] = "listed above";
+    char text[160], which[40];
     if (count == 0) return KH_OK;
-    if (count > MOST_NAMED)
-        (void)snprintf(which, sizeof which, "the first %d are listed above", MOST_NAMED);
+    where_listed(count, which, sizeof which);
     if (!session->common.quiet || count == total) name_first(list, count);
     if (count == total)
         return kh_fail(err, KH_E_FORMAT, "%zu of %zu image%s could not be read (%s)", count, total,
@@ -173,13 +179,36 @@ json_t *kh_broken_images_json(const kh_broken_image *list, size_t count) {
     return out;
 }
 
-void kh_broken_images_list(const kh_broken_image *list, size_t count, kh_manifest *manifest) {
+static void list_as(const char *key, const kh_broken_image *list, size_t count,
+                    kh_manifest *manifest) {
     static const char *const keys[] = {"image", "reason"};
-    kh_store_manifest_texts(manifest, "failed", NULL, 0); /* an empty list: all were read */
+    kh_store_manifest_texts(manifest, key, NULL, 0); /* an empty list: all were read */
     for (size_t i = 0; i < count; i++) {
         const char *const texts[] = {list[i].path, list[i].reason};
-        kh_store_manifest_row(manifest, "failed", keys, texts, 2);
+        kh_store_manifest_row(manifest, key, keys, texts, 2);
     }
+}
+
+void kh_broken_images_list(const kh_broken_image *list, size_t count, kh_manifest *manifest) {
+    list_as("failed", list, count, manifest);
+}
+
+/* ---- label maps that cannot be read ---------------------------------------------------------- */
+
+void kh_broken_maps_say(kh_session *session, const kh_broken_image *list, size_t count,
+                        bool has_failed) {
+    char text[160], which[40];
+    if (count == 0) return;
+    where_listed(count, which, sizeof which);
+    if (!session->common.quiet || has_failed) name_first(list, count);
+    (void)snprintf(text, sizeof text,
+                   "label maps of %zu image%s could not be read, as if there were none (%s)", count,
+                   KH_S(count), which);
+    kh_session_warn(session, text);
+}
+
+void kh_broken_maps_list(const kh_broken_image *list, size_t count, kh_manifest *manifest) {
+    list_as("failed_maps", list, count, manifest);
 }
 
 /* ---- images without a class ------------------------------------------------------------------ */

@@ -29,6 +29,13 @@ json_t *kh_broken_images_json(const kh_broken_image *list, size_t count);
 /* The same in a manifest: "failed", empty when all were read. */
 void kh_broken_images_list(const kh_broken_image *list, size_t count, kh_manifest *manifest);
 
+/* The same of images whose label map could not be read, which count as images without one:
+ * "failed_maps" in a manifest. has_failed: they may be why the command does, so they are named with
+ * --quiet too. */
+void kh_broken_maps_say(kh_session *session, const kh_broken_image *list, size_t count,
+                        bool has_failed);
+void kh_broken_maps_list(const kh_broken_image *list, size_t count, kh_manifest *manifest);
+
 /* KH_E_ARG, with what to do, when none of the images has a true class. */
 kh_status kh_require_truth(const kh_source *source, kh_error *err);
 /* Once: of images without a single true class, what that means ("there is no ...") and `cure`, one

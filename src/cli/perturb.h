@@ -25,7 +25,9 @@ typedef struct kh_perturb_files {
     float *gradient, *neuron, *relevance;
     kh_broken_image *broken;
     size_t broken_count;
-    kh_status broken_status; /* KH_E_MEMORY: not all are in the list */
+    kh_broken_image *broken_maps; /* images of which the label map is */
+    size_t broken_maps_count;
+    kh_status broken_status; /* KH_E_MEMORY: not all are in the lists */
 } kh_perturb_files;
 
 /* The maps there are, in the order in which they are drawn. */
@@ -58,6 +60,7 @@ void kh_perturb_files_see(void *files, size_t image, const float *gradient, cons
                           const float *relevance);
 /* And that of images which cannot be read. */
 void kh_perturb_files_miss(void *files, size_t image, const char *reason);
+void kh_perturb_files_miss_map(void *files, size_t image, const char *reason);
 /* perturb.csv, removal.csv, auc.csv, images.csv, map.npy, relevance.npy, neuron_gradient.npy,
  * figures, pictures and manifest.json. */
 kh_status kh_perturb_files_write(const kh_perturb_files *files, const kh_perturbation *p,

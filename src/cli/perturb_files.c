@@ -32,6 +32,7 @@ void kh_perturb_files_clear(kh_perturb_files *f) {
     kh_free(f->neuron);
     kh_free(f->relevance);
     kh_broken_images_clear(f->broken, f->broken_count);
+    kh_broken_images_clear(f->broken_maps, f->broken_maps_count);
     *f = (kh_perturb_files){0};
 }
 
@@ -50,6 +51,14 @@ void kh_perturb_files_miss(void *files, size_t image, const char *reason) {
     kh_perturb_files *f = files;
     const char *name = kh_source_get(f->source, image).name;
     const kh_status status = kh_broken_images_add(&f->broken, &f->broken_count, name, reason, NULL);
+    if (status) f->broken_status = status;
+}
+
+void kh_perturb_files_miss_map(void *files, size_t image, const char *reason) {
+    kh_perturb_files *f = files;
+    const char *name = kh_source_get(f->source, image).name;
+    const kh_status status =
+        kh_broken_images_add(&f->broken_maps, &f->broken_maps_count, name, reason, NULL);
     if (status) f->broken_status = status;
 }
 
@@ -293,12 +302,14 @@ static kh_status write_manifest(const kh_perturb_files *f, const kh_perturbation
     kh_store_manifest_size(m, "images.broken", p->broken);
     kh_store_manifest_size(m, "images.labelled", p->labelled);
     kh_store_manifest_size(m, "images.with_maps", p->with_maps);
+    kh_store_manifest_size(m, "images.broken_maps", p->broken_maps);
     kh_store_manifest_text(m, "settings.tokens", s->tokens);
     kh_store_manifest_text(m, "settings.softmax", s->softmax);
     kh_store_manifest_size(m, "settings.steps", s->steps);
     kh_store_manifest_size(m, "settings.random", s->random);
     kh_store_manifest_size(m, "settings.seed", s->seed);
     kh_broken_images_list(f->broken, f->broken_count, m);
+    kh_broken_maps_list(f->broken_maps, f->broken_maps_count, m);
     list_files(f, p, pictures, m);
     const kh_status status = kh_outdir_finish(s->out, m, err);
     kh_store_manifest_free(m);
@@ -348,9 +359,11 @@ json_t *kh_perturb_json(const kh_perturb_files *f, const kh_perturbation *p) {
                                                 "auc_base", kh_json_number(c->auc_base),
                                                 "auc_published", kh_json_number(c->auc_published)));
     }
-    return json_pack("{s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "out", kh_json_text(f->settings->out),
-                     "images", (json_int_t)p->images, "labelled", (json_int_t)p->labelled,
-                     "with_maps", (json_int_t)p->with_maps, "failed",
-                     kh_broken_images_json(f->broken, f->broken_count), "perturbations", rows,
-                     "removal", curves);
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "out",
+                     kh_json_text(f->settings->out), "images", (json_int_t)p->images, "labelled",
+                     (json_int_t)p->labelled, "with_maps", (json_int_t)p->with_maps, "broken_maps",
+                     (json_int_t)p->broken_maps, "failed",
+                     kh_broken_images_json(f->broken, f->broken_count), "failed_maps",
+                     kh_broken_images_json(f->broken_maps, f->broken_maps_count), "perturbations",
+                     rows, "removal", curves);
 }

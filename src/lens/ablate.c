@@ -107,7 +107,8 @@ static void clear_study(kh_ablate_study *s) {
                             s->listed,        s->causal,         s->shared,
                             s->shared_random, s->shared_members, s->shared_values,
                             s->sets,          s->lists,          s->masks,
-                            s->edited_of,     s->taken,          s->broken_at};
+                            s->edited_of,     s->taken,          s->broken_at,
+                            s->broken_maps_at};
     json_decref(s->fingerprint);
     kh_engine_clear(&s->engine);
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
@@ -130,6 +131,8 @@ static kh_status study(kh_ablate_study *s, size_t images, const size_t *truth, k
     out->options.is_relative = NULL;
     out->options.progress = NULL;
     out->options.progress_user = NULL;
+    out->options.broken_map = NULL;
+    out->options.broken_map_user = NULL;
     out->options.label_set = NULL;
     out->options.source = NULL;
     out->options.state = NULL;
@@ -140,6 +143,7 @@ static kh_status study(kh_ablate_study *s, size_t images, const size_t *truth, k
     out->broken = s->broken;
     out->unlabelled = s->unlabelled;
     out->unmasked = s->unmasked;
+    out->broken_maps = s->broken_maps;
     out->variants = s->engine.done;
     KH_TRY(kh_ablate_make_room(s, out, err));
     KH_TRY(kh_ablate_effect_rows(s, out, err));

@@ -205,19 +205,20 @@ typedef struct kh_ablate_study {
     bool has_first;            /* a state of the first round lies there */
     size_t next, visited;      /* images behind us: of the first round, of the second */
     size_t images;             /* used: readable and labelled */
-    size_t broken, unlabelled, unmasked;
-    size_t *taken;      /* [classes] for per_class */
-    size_t *broken_at;  /* [broken] in the caller's set */
-    uint8_t *masks;     /* [images, patches] 1: shows the class; NULL: not asked for */
-    size_t *edited_of;  /* [classes] masked tokens of its images */
-    size_t *index;      /* [images] in the caller's set */
-    size_t *truth;      /* [images] */
-    size_t *donor;      /* [images] place of the partner, a derangement */
-    size_t *other;      /* [images] a random other class, to steer to */
-    size_t *predicted;  /* [images] by the unchanged model */
-    uint8_t *is_right;  /* [images] */
-    float *base_margin; /* [images] */
-    size_t *class_n;    /* [classes] */
+    size_t broken, unlabelled, unmasked, broken_maps;
+    size_t *taken;          /* [classes] for per_class */
+    size_t *broken_at;      /* [broken] in the caller's set */
+    size_t *broken_maps_at; /* [broken_maps] the same */
+    uint8_t *masks;         /* [images, patches] 1: shows the class; NULL: not asked for */
+    size_t *edited_of;      /* [classes] masked tokens of its images */
+    size_t *index;          /* [images] in the caller's set */
+    size_t *truth;          /* [images] */
+    size_t *donor;          /* [images] place of the partner, a derangement */
+    size_t *other;          /* [images] a random other class, to steer to */
+    size_t *predicted;      /* [images] by the unchanged model */
+    uint8_t *is_right;      /* [images] */
+    float *base_margin;     /* [images] */
+    size_t *class_n;        /* [classes] */
 
     double *sums;         /* [groups, units] then of classes [classes, groups, units] */
     double *magnitude;    /* [units] sum of |a| over images and tokens */
@@ -323,9 +324,10 @@ typedef struct kh_ablate_masks {
 
 kh_status kh_ablate_masks_init(kh_ablate_masks *masks, const kh_ablate_study *study, kh_error *err);
 void kh_ablate_masks_clear(kh_ablate_masks *masks);
-/* out [patches]; *edited: tokens that would change, 0 where the image has no such map. */
+/* out [patches]; *edited: tokens that would change, 0 where the image has no such map; *why: where
+ * it has one that cannot be read, as kh_subject_read says it. */
 kh_status kh_ablate_masks_read(kh_ablate_masks *masks, size_t image, size_t truth, uint8_t *out,
-                               size_t *edited, kh_error *err);
+                               size_t *edited, kh_error *why, kh_error *err);
 
 /* ---- states -------------------------------------------------------------------------------- */
 

@@ -32,10 +32,11 @@ void kh_ablate_masks_clear(kh_ablate_masks *m) {
 }
 
 kh_status kh_ablate_masks_read(kh_ablate_masks *m, size_t image, size_t truth, uint8_t *out,
-                               size_t *edited, kh_error *err) {
+                               size_t *edited, kh_error *why, kh_error *err) {
     bool has_subject;
     *edited = 0;
-    KH_TRY(kh_subject_read(&m->maps, &m->setup, image, truth, m->labels, m->on, &has_subject, err));
+    KH_TRY(kh_subject_read(&m->maps, &m->setup, image, truth, m->labels, m->on, &has_subject, why,
+                           err));
     if (!has_subject) return KH_OK;
     kh_token_labels(m->on, m->setup.info, m->by_majority, out);
     *edited = kh_ablate_masked_tokens(m->setup.info, m->tokens, out, m->rows);

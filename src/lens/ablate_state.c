@@ -121,6 +121,7 @@ static size_t list_first(const kh_ablate_study *s, piece *out) {
                             {s->class_n, s->classes * sizeof *s->class_n},
                             {s->taken, s->classes * sizeof *s->taken},
                             {s->broken_at, s->broken * sizeof *s->broken_at},
+                            {s->broken_maps_at, s->broken_maps * sizeof *s->broken_maps_at},
                             {s->index, n * sizeof *s->index},
                             {s->truth, n * sizeof *s->truth},
                             {s->predicted, n * sizeof *s->predicted},
@@ -179,12 +180,13 @@ static kh_status put(writer *w, const void *bytes, size_t count, kh_error *err) 
 }
 
 static char *header_of(const kh_ablate_study *s, const char *first) {
-    json_t *root = json_pack("{s:O, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "fingerprint",
-                             s->fingerprint, "first", first, "images", (json_int_t)s->asked,
-                             "looked", (json_int_t)s->next, "used", (json_int_t)s->images, "broken",
-                             (json_int_t)s->broken, "unlabelled", (json_int_t)s->unlabelled,
-                             "unmasked", (json_int_t)s->unmasked, "visited", (json_int_t)s->visited,
-                             "variants", (json_int_t)s->engine.done);
+    json_t *root =
+        json_pack("{s:O, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "fingerprint",
+                  s->fingerprint, "first", first, "images", (json_int_t)s->asked, "looked",
+                  (json_int_t)s->next, "used", (json_int_t)s->images, "broken",
+                  (json_int_t)s->broken, "unlabelled", (json_int_t)s->unlabelled, "unmasked",
+                  (json_int_t)s->unmasked, "broken_maps", (json_int_t)s->broken_maps, "visited",
+                  (json_int_t)s->visited, "variants", (json_int_t)s->engine.done);
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;
@@ -251,7 +253,7 @@ typedef struct reader {
     kh_sha256 *sha;
     json_t *header;
     kh_ablate_left left;
-    size_t broken, unlabelled, unmasked, variants;
+    size_t broken, unlabelled, unmasked, broken_maps, variants;
     char shown[KH_SHOWN_BYTES];
 } reader;
 
@@ -282,13 +284,15 @@ static kh_status understand(reader *r, kh_error *err) {
     } numbers[] = {{"images", &r->left.images}, {"looked", &r->left.looked},
                    {"used", &r->left.used},     {"visited", &r->left.visited},
                    {"broken", &r->broken},      {"unlabelled", &r->unlabelled},
-                   {"unmasked", &r->unmasked},  {"variants", &r->variants}};
+                   {"unmasked", &r->unmasked},  {"broken_maps", &r->broken_maps},
+                   {"variants", &r->variants}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!kh_json_size(json_object_get(r->header, numbers[i].key), numbers[i].to))
             return damaged(r, "its header lacks a number", err);
     const kh_ablate_left *l = &r->left;
     if (l->looked > l->images || l->used > l->looked || l->visited > l->used ||
-        r->broken > l->looked - l->used || !json_object_get(r->header, "fingerprint"))
+        r->broken > l->looked - l->used || r->broken_maps > l->looked - l->used ||
+        !json_object_get(r->header, "fingerprint"))
         return damaged(r, "its header contradicts itself", err);
     return KH_OK;
 }
@@ -343,6 +347,8 @@ static bool is_plausible(const kh_ablate_study *s) {
             return false;
     for (size_t i = 0; i < s->broken; i++)
         if (s->broken_at[i] >= s->next) return false;
+    for (size_t i = 0; i < s->broken_maps; i++)
+        if (!s->masks || s->broken_maps_at[i] >= s->next) return false;
     return true;
 }
 
@@ -371,6 +377,7 @@ static kh_status take_numbers(kh_ablate_study *s, kh_ablate_round round, const r
         s->broken = r->broken;
         s->unlabelled = r->unlabelled;
         s->unmasked = r->unmasked;
+        s->broken_maps = r->broken_maps;
         return KH_OK;
     }
     const char *theirs = json_string_value(json_object_get(r->header, "first"));

@@ -9,6 +9,7 @@
 #include "base/text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { CHUNK = 64 }; /* neurons of a task */
@@ -75,12 +76,13 @@ static kh_status allocate(kh_ablate_study *s, kh_error *err) {
     s->edited_of = kh_calloc(s->classes, sizeof *s->edited_of);
     s->taken = kh_calloc(s->classes, sizeof *s->taken);
     s->broken_at = kh_calloc(images, sizeof *s->broken_at);
+    s->broken_maps_at = kh_calloc(images, sizeof *s->broken_maps_at);
     const bool is_masked = kh_ablate_is_masked(s->o.tokens);
     if (is_masked) s->masks = kh_calloc(images, s->patches);
     if (s->pixels && s->donor_pixels && s->index && s->truth && s->donor && s->other &&
         s->is_right && s->predicted && s->base_margin && s->class_n && s->sums && s->magnitude &&
         s->weighted && s->means && s->class_means && s->activation && s->edited_of && s->taken &&
-        s->broken_at && (s->masks || !is_masked))
+        s->broken_at && s->broken_maps_at && (s->masks || !is_masked))
         return KH_OK;
     return kh_fail(err, KH_E_MEMORY, "no memory for the means of %zu neurons over %zu classes",
                    s->units, s->classes);
@@ -118,6 +120,10 @@ static kh_status take_batch(kh_ablate_study *s, reading *r, kh_error *err) {
     return KH_OK;
 }
 
+static void tell_broken_map(const kh_ablate_study *s, size_t image, const kh_error *why) {
+    if (s->o.broken_map) s->o.broken_map(s->o.broken_map_user, image, why->text);
+}
+
 /* Image s->next into the batch, or left out and counted. */
 static kh_status look_at(kh_ablate_study *s, reading *r, kh_error *err) {
     const size_t i = s->next, truth = s->asked_truth[i];
@@ -135,8 +141,13 @@ static kh_status look_at(kh_ablate_study *s, reading *r, kh_error *err) {
     }
     if (s->masks) {
         size_t edited;
+        kh_error why;
         uint8_t *mask = s->masks + (s->images + r->count) * s->patches;
-        KH_TRY(kh_ablate_masks_read(&r->masks, i, truth, mask, &edited, err));
+        KH_TRY(kh_ablate_masks_read(&r->masks, i, truth, mask, &edited, &why, err));
+        if (why.code) {
+            s->broken_maps_at[s->broken_maps++] = i;
+            tell_broken_map(s, i, &why);
+        }
         if (edited == 0) {
             s->unmasked++;
             return KH_OK;
@@ -162,6 +173,44 @@ static kh_status read_all(kh_ablate_study *s, reading *r, kh_error *err) {
     }
     KH_TRY(take_batch(s, r, err));
     return kh_ablate_save(s, KH_ABLATE_FIRST, s->has_first, err); /* all of it, or little */
+}
+
+/* Of a state: whoever listens hears again of broken label maps. */
+static kh_status read_broken_maps(kh_ablate_study *s, reading *r, kh_error *err) {
+    if (s->broken_maps == 0) return KH_OK;
+    uint8_t *mask = kh_calloc(s->patches, 1);
+    kh_status status = mask ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for a mask");
+    for (size_t k = 0; k < s->broken_maps && !status; k++) {
+        const size_t i = s->broken_maps_at[k];
+        size_t edited;
+        kh_error why;
+        status = kh_ablate_masks_read(&r->masks, i, s->asked_truth[i], mask, &edited, &why, err);
+        if (!status && why.code == KH_OK)
+            status =
+                kh_fail(err, KH_E_IO,
+                        "the label map of image %zu could not be read before, and now it can", i);
+        if (!status) tell_broken_map(s, i, &why);
+    }
+    kh_free(mask);
+    return status;
+}
+
+/* No image is used: says why. What was seen is of no use, or nobody would look at files again that
+ * have been put right. */
+static kh_status fail_empty(const kh_ablate_study *s, kh_error *err) {
+    char maps[96] = "";
+    if (s->o.state) (void)kh_ablate_discard(s->o.state, NULL);
+    if (s->broken_maps)
+        (void)snprintf(maps, sizeof maps, "; label maps of %zu could not be read", s->broken_maps);
+    if (s->unmasked > 0)
+        return kh_fail(err, s->broken_maps ? KH_E_FORMAT : KH_E_ARG,
+                       "none of %zu image%s has tokens to change: of %zu no patch counts as %s%s",
+                       s->asked, KH_S(s->asked), s->unmasked, kh_ablate_tokens_name(s->o.tokens),
+                       maps);
+    return kh_fail(err, KH_E_ARG,
+                   "none of %zu image%s can be used: %zu have no true class of the model, "
+                   "%zu could not be read",
+                   s->asked, KH_S(s->asked), s->unlabelled, s->broken);
 }
 
 /* Means of neurons at prefix tokens, patches, and over the edited tokens. */
@@ -217,21 +266,14 @@ kh_status kh_ablate_gather_stats(kh_ablate_study *s, kh_error *err) {
                                      s->o.image_batch, err);
     if (!status) status = kh_ablate_masks_init(&r.masks, s, err);
     if (!status) status = kh_ablate_load(s, KH_ABLATE_FIRST, err);
+    if (!status) status = read_broken_maps(s, &r, err);
     if (!status) status = read_all(s, &r, err);
     kh_ablate_masks_clear(&r.masks);
     kh_ablate_base_clear(&r.base);
     kh_free(r.index);
     kh_free(r.truth);
     if (status) return status;
-    if (s->images == 0 && s->unmasked > 0)
-        return kh_fail(err, KH_E_ARG,
-                       "none of %zu image%s has tokens to change: of %zu no patch counts as %s",
-                       s->asked, KH_S(s->asked), s->unmasked, kh_ablate_tokens_name(s->o.tokens));
-    if (s->images == 0)
-        return kh_fail(err, KH_E_ARG,
-                       "none of %zu image%s can be used: %zu have no true class of the model, "
-                       "%zu could not be read",
-                       s->asked, KH_S(s->asked), s->unlabelled, s->broken);
+    if (s->images == 0) return fail_empty(s, err);
     divide(s);
     draw_partners(s);
     kh_free(s->sums);

@@ -106,10 +106,32 @@ static kh_status count_missing(kh_study *s, size_t i, size_t kind, uint8_t kept_
     return status;
 }
 
+/* To whoever listens for images; else it is a warning. */
+static void tell(const kh_study *s, void (*hears)(void *user, size_t image, const char *reason),
+                 size_t image, const char *reason) {
+    const kh_perturb_options *o = s->options;
+    const char *name = kh_source_get(s->setup.source, image).name;
+    char shown[KH_SHOWN_BYTES], text[2 * KH_SHOWN_BYTES + 200];
+    if (hears) {
+        hears(o->broken_user, image, reason);
+    } else if (o->warn) {
+        (void)snprintf(text, sizeof text, "%s: %s",
+                       kh_shown(name, strlen(name), shown, sizeof shown), reason);
+        o->warn(o->warn_user, text);
+    }
+}
+
 static kh_status take_tokens(kh_study *s, size_t i, kh_error *err) {
     bool has_subject;
+    kh_error why;
     KH_TRY(kh_subject_read(&s->subjects, &s->setup, s->ids[i], s->truth[i], s->labels,
-                           s->on_subject, &has_subject, err));
+                           s->on_subject, &has_subject, &why, err));
+    if (why.code) {
+        s->out->broken_maps++;
+        tell(s, s->options->broken_map, s->ids[i], why.text);
+    }
+    s->maps_read += why.code == KH_OK && s->subjects.map_of[s->ids[i]] != SIZE_MAX &&
+                    kh_subject_label(&s->subjects, &s->setup, s->truth[i]) != 0;
     if (!has_subject) return KH_OK;
     kh_token_labels(s->on_subject, s->info, s->options->by_majority, s->token_label);
     s->out->with_maps++;
@@ -184,18 +206,6 @@ static kh_status see_batch(kh_study *s, kh_error *err) {
 
 /* ---- all images ---------------------------------------------------------------------------- */
 
-static void tell_broken(const kh_perturb_options *o, const char *name, size_t id,
-                        const char *reason) {
-    char shown[KH_SHOWN_BYTES], text[2 * KH_SHOWN_BYTES + 200];
-    if (o->broken) {
-        o->broken(o->broken_user, id, reason);
-    } else if (o->warn) {
-        (void)snprintf(text, sizeof text, "%s: %s",
-                       kh_shown(name, strlen(name), shown, sizeof shown), reason);
-        o->warn(o->warn_user, text);
-    }
-}
-
 static kh_status drive(kh_study *s, const kh_source *source, kh_error *err) {
     const kh_perturb_options *o = s->options;
     const kh_loader_options loading = {.how = &s->info->preprocess,
@@ -212,7 +222,7 @@ static kh_status drive(kh_study *s, const kh_source *source, kh_error *err) {
         status = kh_loader_next(loader, &one, &more, err);
         if (!status && more && one.status) {
             s->out->broken++;
-            tell_broken(o, kh_source_get(source, one.id).name, one.id, one.reason);
+            tell(s, o->broken, one.id, one.reason);
         } else if (!status && more) {
             const size_t truth = kh_source_get(source, one.id).truth;
             s->out->images++;
@@ -237,6 +247,10 @@ static kh_status drive(kh_study *s, const kh_source *source, kh_error *err) {
                          "none of %zu image%s can be used: %zu could not be read, the others have "
                          "no true class of the model",
                          kh_source_count(source), KH_S(kh_source_count(source)), s->out->broken);
+    if (!status && s->out->broken_maps > 0 && s->maps_read == 0)
+        status = kh_fail(err, KH_E_FORMAT,
+                         "label maps of %zu image%s could not be read, and no other image has one",
+                         s->out->broken_maps, KH_S(s->out->broken_maps));
     return status;
 }
 

@@ -18,6 +18,7 @@ typedef struct kh_study {
     kh_lens_setup setup; /* for label maps */
     kh_subject_maps subjects;
     bool has_maps;
+    size_t maps_read;
     kh_ranking ranking; /* ln */
     size_t patches, classes, pixels, floats;
     size_t steps; /* points of a curve less one */

@@ -66,16 +66,18 @@ void kh_subject_maps_clear(kh_subject_maps *m) {
 
 kh_status kh_subject_read(const kh_subject_maps *m, const kh_lens_setup *setup, size_t image,
                           size_t truth_class, uint16_t *labels, uint8_t *truth, bool *has_subject,
-                          kh_error *err) {
+                          kh_error *why, kh_error *err) {
     const kh_preprocess *how = &setup->info->preprocess;
     const uint16_t subject = kh_subject_label(m, setup, truth_class);
     *has_subject = false;
+    *why = (kh_error){KH_OK, ""};
     if (subject == 0 || m->map_of[image] == SIZE_MAX) return KH_OK;
     bool has_any;
     const size_t category = kh_label_set_label(setup->label_set, subject).category;
-    KH_TRY(kh_label_set_read(setup->label_set, m->map_of[image], category, how, labels, &has_any,
-                             err));
-    for (size_t p = 0; p < how->height * how->width; p++) {
+    const kh_status status =
+        kh_label_set_read(setup->label_set, m->map_of[image], category, how, labels, &has_any, why);
+    if (status == KH_E_MEMORY) return kh_fail(err, status, "%s", why->text);
+    for (size_t p = 0; p < how->height * how->width && !status; p++) {
         truth[p] = labels[p] == subject;
         *has_subject |= truth[p];
     }

@@ -21,9 +21,10 @@ static inline uint16_t kh_subject_label(const kh_subject_maps *maps, const kh_le
 }
 
 /* truth [height * width]: 1 on the subject. labels: scratch of the same size. *has_subject is false
- * when the image shows none. */
+ * when the image shows none, and when its label map cannot be read: then why->code is set. Errors:
+ * KH_E_MEMORY. */
 kh_status kh_subject_read(const kh_subject_maps *maps, const kh_lens_setup *setup, size_t image,
                           size_t truth_class, uint16_t *labels, uint8_t *truth, bool *has_subject,
-                          kh_error *err);
+                          kh_error *why, kh_error *err);
 
 #endif

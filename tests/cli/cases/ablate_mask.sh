@@ -18,6 +18,15 @@ diff -r out again && echo same
 # an image that the label maps do not know; then none that they know
 mkdir -p some/class_1 && cp "$set"/class_1/[01].png some/class_1 && cp "$set/class_1/2.png" some/class_1/other.png
 keyhole ablate $MODEL some --truth "$DATA/atlas/truth" --tokens mask $few --out some_out | sed -n 1p
+# a label map that cannot be read counts as none, and is listed; when all are so nothing is kept
+maps=maps/images/object/class_1
+cp -r "$DATA/atlas/truth" maps && echo torn >$maps/0.png
+some() { keyhole ablate $MODEL some --truth maps --tokens mask $few --designs own --checkpoint 0 --out torn "$@"; }
+some --json | sed -n '/"without_patches"/,/"block"/p'
+sed -n 's/^ *//; /"broken_maps"/p; /"failed_maps"/,/]/p' torn/manifest.json
+cp $maps/1.png spare && echo torn >$maps/1.png
+some --overwrite -q; echo status $?
+mv spare $maps/1.png && ls torn | grep -c state; some --overwrite -q | sed -n 1p
 rm some/class_1/[01].png
 keyhole ablate $MODEL some --truth "$DATA/atlas/truth" --tokens mask $few --out none
 echo status $?

@@ -10,3 +10,11 @@ keyhole perturb "$DATA/golden/vit_base" "$DATA/golden/images/restart.jpg" --out 
 keyhole perturb "$DATA/golden/vit_base" "$set/class_1" --out x -q; echo "status $?"
 keyhole perturb "$DATA/golden/vit_base" "$set/class_1" -q; echo "status $?"
 keyhole perturb "$DATA/golden/vit_base" "$set/class_1" "$set/class_6" --out x --overwrite --steps 0 --json -q | grep -c '"kind"'; ls x
+# a label map that cannot be read counts as none, and is listed; an error when all are so
+maps=maps/images/object/class_1
+cp -r "$DATA/atlas/truth" maps && echo torn >$maps/1.png
+torn() { keyhole perturb "$DATA/golden/vit_base" "$set/class_1" --truth maps --out torn --steps 0 --no-relevance --overwrite "$@"; }
+torn | sed -n 1p
+torn --json -q | sed -n '/"with_maps"/,/"kind"/p'; sed -n 's/^ *//; /"broken_maps"/p; /"failed_maps"/,/]/p' torn/manifest.json
+for i in 0 1 2 3 4 5; do echo torn >$maps/$i.png; done
+torn -q; echo "status $?"
