@@ -56,9 +56,12 @@ kh_status kh_atlas_find_broken(const kh_source *source, const kh_atlas_options *
 kh_status kh_atlas_say_broken(kh_session *session, const kh_source *source,
                               const kh_atlas_options *options, kh_error *err);
 /* After a pass into options->out. `run`: the directory whose digest is said, and only when this is
- * the last pass; the second one has a directory of its own in it. */
+ * the last pass; the second one has a directory of its own in it. lacks_second: that one is missing
+ * ("second_pass" of --json). */
 kh_status kh_atlas_say_summary(const kh_atlas_summary *summary, const kh_source *source,
                                const kh_atlas_options *options, const char *run, bool is_last,
-                               bool json, kh_error *err);
+                               bool lacks_second, bool json, kh_error *err);
+/* A pass as `status` shows it. */
+json_t *kh_atlas_status_json(const kh_atlas_status *pass);
 
 #endif

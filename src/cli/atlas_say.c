@@ -63,32 +63,41 @@ kh_status kh_atlas_say_broken(kh_session *session, const kh_source *source,
 
 /* ---- what was done --------------------------------------------------------------------------- */
 
+json_t *kh_atlas_status_json(const kh_atlas_status *t) {
+    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "complete", t->is_complete, "images",
+                     (json_int_t)t->images, "covered", (json_int_t)t->covered, "broken",
+                     (json_int_t)t->broken, "broken_maps", (json_int_t)t->broken_maps, "shards",
+                     (json_int_t)t->shards);
+}
+
 static kh_status print_json(const kh_atlas_summary *t, const kh_source *source,
                             const kh_atlas_options *o, const char *run, const char *digest,
-                            kh_error *err) {
+                            bool lacks_second, kh_error *err) {
     kh_broken_image *list;
     size_t count;
     kh_status status = kh_atlas_find_broken(source, o, &list, &count, err);
-    if (!status &&
-        !kh_print_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:b, s:f, s:s}", "run",
-                                 kh_json_text(run), "images", (json_int_t)t->images, "done_before",
-                                 (json_int_t)t->done_before, "done_now", (json_int_t)t->done_now,
-                                 "broken", (json_int_t)t->broken, "broken_maps",
-                                 (json_int_t)t->broken_maps, "failed",
-                                 kh_broken_images_json(list, count), "complete", t->is_complete,
-                                 "seconds", t->seconds, "digest", digest),
-                       err))
-        status = KH_E_MEMORY;
+    if (!status) {
+        json_t *root = json_pack(
+            "{s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:b, s:f, s:s}", "run", kh_json_text(run),
+            "images", (json_int_t)t->images, "done_before", (json_int_t)t->done_before, "done_now",
+            (json_int_t)t->done_now, "broken", (json_int_t)t->broken, "broken_maps",
+            (json_int_t)t->broken_maps, "failed", kh_broken_images_json(list, count), "complete",
+            t->is_complete, "seconds", t->seconds, "digest", digest);
+        const kh_atlas_status missing = {.images = t->images};
+        if (root && lacks_second)
+            json_object_set_new(root, "second_pass", kh_atlas_status_json(&missing));
+        if (!kh_print_json(root, err)) status = KH_E_MEMORY;
+    }
     kh_broken_images_clear(list, count);
     return status;
 }
 
 kh_status kh_atlas_say_summary(const kh_atlas_summary *t, const kh_source *source,
-                               const kh_atlas_options *o, const char *run, bool is_last, bool json,
-                               kh_error *err) {
+                               const kh_atlas_options *o, const char *run, bool is_last,
+                               bool lacks_second, bool json, kh_error *err) {
     char digest[65] = "";
     if (t->is_complete && is_last) KH_TRY(find_digest(run, o->out, t, digest, err));
-    if (json) return print_json(t, source, o, run, digest, err);
+    if (json) return print_json(t, source, o, run, digest, lacks_second, err);
     printf("%zu image%s: %zu %s done, %zu done now", t->images, KH_S(t->images), t->done_before,
            t->done_before == 1 ? "was" : "were", t->done_now);
     if (t->seconds > 0 && t->done_now) printf(" (%.3g images/s)", (double)t->done_now / t->seconds);

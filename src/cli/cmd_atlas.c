@@ -225,13 +225,15 @@ typedef struct work {
     bool has_news; /* tables that no figure shows yet */
 } work;
 
-/* Rank 0 says it; all hear whether that went well. Of two passes --json tells of the second. */
+/* Rank 0 says it; all hear whether that went well. Of two passes --json tells of the second, if it
+ * comes to that. */
 static kh_status report(work *w, const kh_atlas_summary *summary, const kh_atlas_options *o,
-                        bool is_last, kh_error *err) {
+                        bool is_last, bool lacks_second, kh_error *err) {
     const bool json = w->s->common.json;
     kh_status status = KH_OK;
-    if (w->team->rank == 0 && (is_last || !json))
-        status = kh_atlas_say_summary(summary, w->source, o, w->s->out, is_last, json, err);
+    if (w->team->rank == 0 && (is_last || !json || !summary->is_complete))
+        status = kh_atlas_say_summary(summary, w->source, o, w->s->out, is_last, lacks_second, json,
+                                      err);
     if (!status && w->team->rank == 0 && summary->broken > 0 && o->out == w->s->out)
         status = kh_atlas_say_broken(&w->session, w->source, o, err);
     return kh_team_agree(w->team, status, err);
@@ -248,7 +250,7 @@ static kh_status dissect(work *w, kh_error *err) {
         status =
             kh_atlas(w->session.ctx, w->session.model, w->source, &second.options, &summary, err);
     w->has_news |= summary.has_written;
-    if (!status) status = report(w, &summary, &second.options, true, err);
+    if (!status) status = report(w, &summary, &second.options, true, false, err);
     kh_atlas_second_close(&second);
     return status;
 }
@@ -315,7 +317,7 @@ static kh_status do_work(work *w, kh_error *err) {
     if (status || s->dry_run) return status;
     if (s->overwrite && w->team->rank == 0) kh_run_discard_figures(s->out);
     const bool lacks_second = s->truth && o->only_merge && !kh_atlas_second_is_there(o);
-    KH_TRY(report(w, &summary, o, !s->truth || lacks_second, err));
+    KH_TRY(report(w, &summary, o, !s->truth || lacks_second, lacks_second, err));
     w->has_news = summary.has_written;
     if (s->truth && summary.is_complete && !lacks_second) KH_TRY(dissect(w, err));
     if (summary.is_complete && w->team->rank == 0 && !s->no_figures) draw(w);

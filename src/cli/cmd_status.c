@@ -60,14 +60,6 @@ static void print_pass(const pass *p, const char *which, bool is_whole) {
                t->covered, t->images, KH_S(t->images), t->shards, KH_S(t->shards), t->broken);
 }
 
-static json_t *pass_json(const pass *p) {
-    const kh_atlas_status *t = &p->found;
-    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "complete", t->is_complete, "images",
-                     (json_int_t)t->images, "covered", (json_int_t)t->covered, "broken",
-                     (json_int_t)t->broken, "broken_maps", (json_int_t)t->broken_maps, "shards",
-                     (json_int_t)t->shards);
-}
-
 static int run(const void *from, size_t count, char **operands, kh_error *err) {
     const settings *s = from;
     (void)count;
@@ -77,10 +69,10 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     const bool is_whole = kh_atlas_check(operands[0], err) == KH_OK;
     const int code = is_whole ? KH_EXIT_DONE : KH_EXIT_FAILED;
     if (s->json) {
-        json_t *root = pass_json(&passes[0]);
+        json_t *root = kh_atlas_status_json(&passes[0].found);
         json_object_set_new(root, "damaged", json_boolean(!is_whole));
         if (passes[1].is_there || passes[1].is_missing)
-            json_object_set_new(root, "second_pass", pass_json(&passes[1]));
+            json_object_set_new(root, "second_pass", kh_atlas_status_json(&passes[1].found));
         return kh_print_json(root, is_whole ? err : NULL) ? code : KH_EXIT_FAILED;
     }
     if (!is_whole) puts("damaged");

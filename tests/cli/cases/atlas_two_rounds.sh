@@ -6,10 +6,14 @@ keyhole atlas "$model" $args --out whole -q --no-figures >/dev/null
 part() { keyhole atlas "$model" $args --out run -q --shard $1/2 | sed 's/ (.*images.s)//'; }
 merge() { keyhole merge "$model" $args --out run -q --no-figures >said; code=$?; sed 's/digest .*/digest/' said; echo "status $code"; }
 part 0; part 1
+keyhole atlas "$model" $args --out run -q --shard 1/2 --json | grep done_
 keyhole status run
 merge
 keyhole status run
-keyhole status run --json | grep -A 7 second_pass
+second() { grep -A 7 second_pass; }
+keyhole status run --json | second >missing; cat missing
+rm -r run/dissect # its mark: the same merge again
+keyhole merge "$model" $args --out run -q --no-figures --json 2>/dev/null | second | diff missing - && echo same
 merge
 part 1
 keyhole status run
