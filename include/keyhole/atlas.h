@@ -48,7 +48,8 @@ typedef struct kh_atlas_options {
     uint64_t seed;
     double checkpoint_seconds;     /* state goes to the disk this often; 600 */
     size_t checkpoint_images;      /* and after this many images; 0: never for that reason */
-    bool overwrite;                /* first remove what an earlier run left in `out` */
+    bool overwrite;                /* first remove what an earlier run left in `out`; of several
+                                      shards only what this one left, or KH_E_ARG */
     bool keep_state;               /* keep shards/ after the tables are written */
     bool only_merge;               /* images missing from the shards are an error, not work */
     const char *const *other_runs; /* directories whose shards are merged too */

@@ -368,7 +368,10 @@ static kh_status work(run *r, kh_error *err) {
 static kh_status begin(run *r, kh_ctx *ctx, const kh_model *model, const kh_source *source,
                        bool *is_complete, kh_error *err) {
     const kh_team *team = r->options.team;
+    const kh_atlas_options *o = &r->options;
     kh_status status = is_lead(r) ? check_directory(r, err) : KH_OK;
+    if (!status && o->overwrite && o->shards > 1 && o->out)
+        status = kh_atlas_check_discard(o->out, o->shard, o->shards, err);
     if (!status) status = kh_atlas_job_init(&r->job, ctx, model, source, &r->options, err);
     if (!status && is_team(r) && r->options.shards > 1)
         status = kh_fail(err, KH_E_ARG, "a team does every image: shards must be 1");

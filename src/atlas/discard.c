@@ -127,6 +127,49 @@ static kh_status remove_figures(const char *directory, kh_error *err) {
     return status;
 }
 
+enum { NAME_BYTES = 256 };
+
+static kh_status refuse_others(const char *directory, const char *file, kh_error *err) {
+    char shown[2][KH_SHOWN_BYTES];
+    return kh_fail(
+        err, KH_E_ARG,
+        "'%s' holds what other parts have done ('%s'), and --overwrite would remove that "
+        "too: choose another --out, remove the directory yourself, or begin all of it "
+        "again without --shard",
+        kh_shown(directory, strlen(directory), shown[0], sizeof shown[0]),
+        kh_shown(file, strlen(file), shown[1], sizeof shown[1]));
+}
+
+/* The first by name of the states in a folder that are not `own`; "" when there is none. */
+static void find_other(const char *folder, const char *own, char other[NAME_BYTES]) {
+    DIR *listing = opendir(folder);
+    other[0] = '\0';
+    for (const struct dirent *entry; listing && (entry = readdir(listing));) {
+        const char *name = entry->d_name;
+        if (kh_shard_is_name(name, strlen(name)) && strcmp(name, own) != 0 &&
+            (!other[0] || strcmp(name, other) < 0))
+            (void)snprintf(other, NAME_BYTES, "%s", name);
+    }
+    if (listing) (void)closedir(listing);
+}
+
+kh_status kh_atlas_check_discard(const char *directory, size_t shard, size_t shards,
+                                 kh_error *err) {
+    static const char *const passes[] = {"", "dissect/"};
+    char path[KH_ATLAS_PATH], own[64], other[NAME_BYTES], file[NAME_BYTES + 32];
+    (void)snprintf(own, sizeof own, "shard-%04zu-of-%04zu.state", shard, shards);
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
+        (void)snprintf(file, sizeof file, "%smanifest.json", passes[i]);
+        KH_TRY(kh_atlas_path(path, err, directory, "%s", file));
+        if (kh_file_exists(path)) return refuse_others(directory, file, err);
+        KH_TRY(kh_atlas_path(path, err, directory, "%sshards", passes[i]));
+        find_other(path, own, other);
+        (void)snprintf(file, sizeof file, "%sshards/%s", passes[i], other);
+        if (other[0]) return refuse_others(directory, file, err);
+    }
+    return KH_OK;
+}
+
 kh_status kh_atlas_discard(const char *directory, kh_error *err) {
     char path[KH_ATLAS_PATH];
     json_t *manifest = read_json(directory, "manifest.json");

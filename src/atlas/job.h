@@ -61,6 +61,9 @@ kh_status kh_atlas_write_results(kh_atlas_job *job, kh_atlas_summary *summary, k
  * and figures.json list, and names that runs give. The manifest goes first. A directory without a
  * run, or none, is fine. */
 kh_status kh_atlas_discard(const char *directory, kh_error *err);
+/* KH_E_ARG when that would take more than the work of this part: states of others, or the tables of
+ * all, of either pass. */
+kh_status kh_atlas_check_discard(const char *directory, size_t shard, size_t shards, kh_error *err);
 /* Removes what killed processes left of files that they were writing; those of processes that are
  * alive stay. */
 kh_status kh_atlas_sweep(const char *directory, kh_error *err);

@@ -92,7 +92,8 @@ static const kh_option atlas_options[] = {
      "Insist that DIR holds a run to go on with, and say what is left of it. (Without it a run that"
      " is there is finished as well.)"},
     {KH_OPT_FLAG, "overwrite", 0, offsetof(settings, overwrite), NULL,
-     "Begin again: remove what an earlier run left in DIR."},
+     "Begin again: remove what an earlier run left in DIR. With --shard only this part's work: DIR"
+     " with what other parts have done is refused."},
     {KH_OPT_FLAG, "no-figures", 0, offsetof(settings, no_figures), NULL,
      "Draw no figures at the end; keyhole figures RUN does so later."},
     {KH_OPT_FLAG, "dry-run", 0, offsetof(settings, dry_run), NULL,

@@ -2,13 +2,18 @@
 images="$DATA/golden/images"
 printf '%s\n' "$images"/rgb_4*.jpg "$images"/gray*.png "$images"/restart.jpg > list
 keyhole atlas random:test_vit @list --out whole -q | sed 's/ (.*images.s)//; s/digest .*/digest/'
-for i in 2 0 1; do keyhole atlas random:test_vit @list --out parts --shard $i/3 -q --batch $((i + 1)) --threads 1 >/dev/null; done
+part() { keyhole atlas random:test_vit @list --out parts --shard "$@" -q --threads 1; }
+part 2/3 >/dev/null
+part 2/3 --batch 3 --overwrite | head -n 1 | sed 's/ (.*images.s)//' # nobody else's work is there
+for i in 0 1; do part $i/3 --batch $((i + 1)) >/dev/null; done
+part 2/3 --overwrite; echo "status $?"
 keyhole status parts
 keyhole status parts --digest; echo "status $?"
 keyhole merge random:test_vit @list --out parts -q --no-figures | sed 's/ (.*images.s)//; s/digest .*/digest/'
 [ "$(keyhole status whole --digest)" = "$(keyhole status parts --digest)" ] && echo "one digest"
 keyhole atlas random:test_vit @list --out parts -q | head -n 1
 keyhole status parts
+part 1/3 --overwrite; echo "status $?" # the tables are of all parts
 keyhole atlas random:test_vit@2 @list --out parts -q; echo "status $?"
 keyhole atlas random:test_vit @list --out other --shard 3/3; echo "status $?"
 keyhole atlas random:test_vit @list -q; echo "status $?"
