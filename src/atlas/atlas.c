@@ -278,7 +278,11 @@ static kh_status check_directory(const run *r, kh_error *err) {
 static kh_status discard(const run *r, kh_error *err) {
     if (!kh_is_directory(r->options.out)) return KH_OK;
     KH_TRY(kh_folder_mark(r->options.out, "atlas", err)); /* the fingerprint goes as well */
-    return kh_atlas_discard(r->options.out, err);
+    KH_TRY(kh_atlas_discard(r->options.out, err));
+    if (!r->options.maps_follow || r->options.label_set) return KH_OK;
+    char second[KH_ATLAS_PATH]; /* with files of the user's: the second pass may go there */
+    KH_TRY(kh_atlas_path(second, err, r->options.out, "dissect"));
+    return kh_is_directory(second) ? kh_folder_mark(second, "atlas", err) : KH_OK;
 }
 
 /* A directory that is complete belongs to the run we were asked for, or it is refused. */

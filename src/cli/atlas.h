@@ -34,6 +34,10 @@ kh_status kh_atlas_second_open(kh_atlas_second *second, const kh_atlas_options *
                                const char *truth, const kh_model *model, kh_error *err);
 void kh_atlas_second_close(kh_atlas_second *second);
 
+/* Before the first pass: may the second one go to OUT/dissect? Not over files of somebody else
+ * unless --overwrite, nor over results of another analysis. */
+kh_status kh_atlas_second_check(const char *run, bool overwrite, kh_error *err);
+
 /* Is any part of it there, in RUN; in OUT or the directories of --from? */
 bool kh_atlas_second_has_run(const char *run);
 bool kh_atlas_second_is_there(const kh_atlas_options *first);

@@ -27,6 +27,14 @@ bool kh_atlas_second_has_run(const char *run) {
            kh_atlas_look(path, &there, NULL) == KH_OK;
 }
 
+/* Asked twice, as kh_atlas asks of its own directory: another process may begin just now. */
+kh_status kh_atlas_second_check(const char *run, bool overwrite, kh_error *err) {
+    char path[KH_SECOND_PATH];
+    KH_TRY(kh_outdir_path(run, path, sizeof path, err, FOLDER));
+    if (kh_folder_check(path, "atlas", true, overwrite, NULL) == KH_OK) return KH_OK;
+    return kh_folder_check(path, "atlas", true, overwrite || kh_atlas_second_has_run(run), err);
+}
+
 bool kh_atlas_second_is_there(const kh_atlas_options *first) {
     bool is_there = kh_atlas_second_has_run(first->out);
     for (size_t i = 0; i < first->other_run_count && !is_there; i++)

@@ -210,9 +210,11 @@ static kh_status fill_request(const settings *s, bool only_merge, size_t count, 
 /* ---- running ------------------------------------------------------------------------------- */
 
 static kh_status open_source(const settings *s, size_t count, char **operands,
-                             const kh_session *session, kh_source **out, kh_error *err) {
+                             kh_session *session, kh_source **out, kh_error *err) {
     const kh_source_options options = {.classes = kh_model_classes(session->model),
-                                       .label_file = s->label_file};
+                                       .label_file = s->label_file,
+                                       .warn = kh_session_warn,
+                                       .warn_user = session};
     return kh_inputs_open(operands, count, &options, out, err);
 }
 
@@ -291,6 +293,8 @@ static kh_status open_all(work *w, size_t count, char **operands, kh_error *err)
     KH_TRY(kh_session_model(&w->session, operands[0], &w->s->model, err));
     KH_TRY(open_source(w->s, count - 1, operands + 1, &w->session, &w->source, err));
     if (w->s->truth) KH_TRY(kh_atlas_check_truth(w->s->truth, w->source, &w->session, err));
+    if (w->s->truth && !w->s->dry_run && w->team->rank == 0)
+        KH_TRY(kh_atlas_second_check(w->s->out, w->s->overwrite, err));
     if (w->s->resume && w->team->rank == 0) KH_TRY(say_what_is_left(w->s, err));
     return KH_OK;
 }

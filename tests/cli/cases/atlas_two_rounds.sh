@@ -35,7 +35,12 @@ keyhole merge "$model" $args --out other --from third -q --no-figures >/dev/null
 # --overwrite knows that the second pass was wanted and is not there
 rm -r third/dissect && merge_third() { keyhole merge "$model" $args --out third -q --no-figures; echo "status $?"; }
 merge_third | sed "s|, digest .*||"
+echo mine >third/dissect/mine.txt # stays
 keyhole atlas "$model" $args --out third -q --no-figures --overwrite >/dev/null && ls third third/dissect
+# without it nobody knows that folder: refused before the first pass
+rm third/manifest.json third/dissect/manifest.json third/dissect/fingerprint.json
+keyhole atlas "$model" $args --out third -q --no-figures; echo "status $?"
+keyhole status third
 # what is not what was written is not called complete, and no second pass takes thresholds from it
 printf x | dd of=whole/arrays/thresholds.npy bs=1 seek=500 conv=notrunc 2>/dev/null
 keyhole atlas "$model" $args --out whole -q --no-figures; echo "status $?"
