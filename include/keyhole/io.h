@@ -182,6 +182,9 @@ typedef struct kh_source_options {
      * label an index, a wnid or a class name) or one label a line in the order of the images. */
     const char *label_file;
     const kh_limits *limits;
+    /* NULL: silent. Hears when .cls members or the label file name classes of some images only. */
+    kh_warn_fn warn;
+    void *warn_user;
 } kh_source_options;
 
 typedef struct kh_source_image {
@@ -195,7 +198,8 @@ typedef struct kh_source_image {
  *   a file           an image
  *   a folder         walked in byte-wise order of names: its .jpg .jpeg .png .webp files
  *   .tar .tar.gz ... an archive (also .tgz .tar.xz .tar.zst .zip): its images in the order of the
- *                    archive; members "key.cls" hold the class index of "key.jpg" (webdataset)
+ *                    archive; members "key.cls", anywhere in it, hold the class index, the wnid or
+ *                    the class name of "key.jpg" (webdataset)
  *   @list, -         a list of paths (- reads it from standard input), one a line; behind a tab,
  *                    or behind a blank after an image's ending, its label
  * Nothing is written or moved. Errors: KH_E_NOT_FOUND, KH_E_IO, KH_E_FORMAT a damaged archive or a

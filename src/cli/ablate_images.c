@@ -63,7 +63,9 @@ kh_status kh_ablate_find_relatives(kh_ablate_run *run, kh_error *err) {
 kh_status kh_ablate_open_images(kh_ablate_run *run, const char *label_file, size_t count,
                                 char **operands, kh_error *err) {
     const kh_source_options how = {.classes = kh_model_classes(run->session->model),
-                                   .label_file = label_file};
+                                   .label_file = label_file,
+                                   .warn = kh_session_warn,
+                                   .warn_user = run->session};
     KH_TRY(kh_inputs_open(operands, count, &how, &run->source, err));
     const size_t images = kh_source_count(run->source);
     run->decode = (kh_decode_options){.warn = kh_session_warn, .warn_user = run->session};

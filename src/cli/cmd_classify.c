@@ -163,7 +163,9 @@ static json_t *result_json(const tally *t, const kh_model *model) {
 static kh_status open_inputs(kh_session *session, const settings *s, size_t count, char **operands,
                              kh_inputs *inputs, kh_error *err) {
     const kh_source_options how = {.classes = kh_model_classes(session->model),
-                                   .label_file = s->label_file};
+                                   .label_file = s->label_file,
+                                   .warn = kh_session_warn,
+                                   .warn_user = session};
     KH_TRY(kh_inputs_collect(operands, count, wants_truth(s) ? &how : NULL, inputs, err));
     if (wants_truth(s))
         kh_warn_without_classes(session, inputs->source, "there is no accuracy to tell",

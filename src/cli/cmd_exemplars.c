@@ -175,7 +175,9 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_session_model(&session, operands[1], &s->model, err);
     if (!status) {
         const kh_source_options how = {.classes = kh_model_classes(session.model),
-                                       .label_file = s->label_file};
+                                       .label_file = s->label_file,
+                                       .warn = kh_session_warn,
+                                       .warn_user = &session};
         status = kh_inputs_open(operands + 2, count - 2, &how, &source, err);
     }
     if (!status) status = check(&atlas, &session, source, err);

@@ -184,7 +184,9 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_session_model(&session, operands[1], &s->model, err);
     if (!status) {
         const kh_source_options source_options = {.classes = kh_model_classes(session.model),
-                                                  .label_file = s->label_file};
+                                                  .label_file = s->label_file,
+                                                  .warn = kh_session_warn,
+                                                  .warn_user = &session};
         status = kh_inputs_open(operands + 2, count - 2, &source_options, &source, err);
     }
     if (!status) status = export(&session, s, source, &o, &is_misused, err);

@@ -295,7 +295,9 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (!status) status = kh_require_classes(session.model, err);
     if (!status) {
         const kh_source_options how = {.classes = kh_model_classes(session.model),
-                                       .label_file = s->label_file};
+                                       .label_file = s->label_file,
+                                       .warn = kh_session_warn,
+                                       .warn_user = &session};
         status =
             kh_inputs_collect(operands + 1, count - 1, wants_truth(s) ? &how : NULL, &inputs, err);
     }

@@ -157,7 +157,9 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
     if (misused) status = KH_E_ARG;
     if (!status) {
         const kh_source_options source_options = {.classes = kh_model_classes(session.model),
-                                                  .label_file = s->label_file};
+                                                  .label_file = s->label_file,
+                                                  .warn = kh_session_warn,
+                                                  .warn_user = &session};
         status = kh_inputs_open(operands + 1, count - 1, &source_options, &source, err);
     }
     if (!status) status = kh_require_truth(source, err);

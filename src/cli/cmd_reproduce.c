@@ -175,7 +175,9 @@ static kh_status check_photograph(const char *path, kh_error *err) {
 static kh_status reproduce(kh_reproduce *r, const settings *s, size_t count, char **operands,
                            kh_error *err) {
     const kh_source_options options_of_source = {.classes = kh_model_classes(r->session->model),
-                                                 .label_file = s->label_file};
+                                                 .label_file = s->label_file,
+                                                 .warn = kh_session_warn,
+                                                 .warn_user = r->session};
     r->info = kh_model_get_info(r->session->model);
     KH_TRY(check_photograph(s->own.golden_image, err));
     KH_TRY(kh_outdir_check(s->own.out, "reproduce", s->overwrite, err));

@@ -345,7 +345,9 @@ static kh_status study_all(study *s, kh_error *err) {
     const kh_model_info *info = kh_model_get_info(run->session->model);
     kh_neuron *neurons = NULL;
     char *folder = kh_strdup(run->options->natural);
-    const kh_source_options how = {.classes = kh_model_classes(run->session->model)};
+    const kh_source_options how = {.classes = kh_model_classes(run->session->model),
+                                   .warn = kh_session_warn,
+                                   .warn_user = run->session};
     float *inputs = kh_alloc_floats(BATCH * 3 * info->image_height * info->image_width);
     float *features = NULL;
     const subject **order = NULL;

@@ -41,6 +41,10 @@ const char *kh_member_name(const char *name) {
     return name;
 }
 
+void kh_source_warn(const kh_source *source, const char *text) {
+    if (source->warn) source->warn(source->warn_user, text);
+}
+
 kh_status kh_source_add(kh_source *source, const char *name, size_t truth, kh_error *err) {
     if (source->count == source->capacity) {
         const size_t capacity = source->capacity ? source->capacity * 2 : 64;
@@ -74,14 +78,20 @@ kh_status kh_source_open(char *const *operands, size_t count, const kh_source_op
     kh_source *source = kh_calloc(1, sizeof *source);
     if (!source) return kh_fail(err, KH_E_MEMORY, "no memory for a set of images");
     source->classes = options ? options->classes : NULL;
+    source->warn = options && !options->label_file ? options->warn : NULL; /* a file says more */
+    source->warn_user = options ? options->warn_user : NULL;
     source->limits = options && options->limits ? *options->limits : kh_limits_default();
     kh_status status = KH_OK;
     for (size_t i = 0; i < count && !status; i++)
         status = add_operand(source, operands[i], err);
     if (!status && source->count == 0) status = kh_fail(err, KH_E_NOT_FOUND, "no images given");
-    if (!status && options && options->label_file)
+    if (!status && options && options->label_file) {
+        source->warn = options->warn;
         status = kh_source_read_labels(source, options->label_file, err);
+    }
     source->classes = NULL;
+    source->warn = NULL;
+    source->warn_user = NULL;
     if (status)
         kh_source_free(source);
     else

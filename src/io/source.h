@@ -17,7 +17,9 @@ struct kh_source {
     size_t count, capacity;
     char **archives;
     size_t archive_count;
-    const kh_classes *classes; /* only while it is being opened */
+    const kh_classes *classes; /* these three only while it is being opened */
+    kh_warn_fn warn;
+    void *warn_user;
     kh_limits limits;
 };
 
@@ -26,6 +28,9 @@ bool kh_is_image_name(const char *name);
 bool kh_is_archive_name(const char *name);
 /* "a/b.png" of "set.tar:a/b.png"; a name that is no archive's as it is. Points into name. */
 const char *kh_member_name(const char *name);
+
+/* Tells who opens the set, if they listen. */
+void kh_source_warn(const kh_source *source, const char *text);
 
 /* Takes over nothing: name is copied. */
 kh_status kh_source_add(kh_source *source, const char *name, size_t truth, kh_error *err);

@@ -8,6 +8,8 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BLOCK_BYTES = 256 << 10, MAX_LABEL_MEMBER = 64 };
@@ -62,40 +64,128 @@ static size_t key_length(const char *name) {
     return (size_t)(base - name) + strcspn(base, ".");
 }
 
+/* A member "key.cls": the class of every image of that key, wherever it stands in the archive. */
+typedef struct class_member {
+    char *key;
+    size_t truth;
+} class_member;
+
 typedef struct listing {
     kh_source *source;
     const char *path;
     size_t prefix;         /* of an item's name: path and ':' */
     size_t first, members; /* first item of this archive, images so far */
-    char key[256];         /* of the last .cls seen */
-    size_t key_bytes, truth;
+    class_member *classes;
+    size_t class_count, class_capacity, key_bytes;
 } listing;
 
-static bool has_key(const listing *l, const char *name) {
-    const size_t length = key_length(name);
-    return length && length == l->key_bytes && memcmp(name, l->key, length) == 0;
+static void clear_classes(listing *l) {
+    for (size_t i = 0; i < l->class_count; i++)
+        kh_free(l->classes[i].key);
+    kh_free(l->classes);
+}
+
+static kh_status add_class(listing *l, const char *name, size_t truth, kh_error *err) {
+    const size_t length = key_length(name), limit = l->source->limits.max_label_bytes;
+    char shown[KH_SHOWN_BYTES];
+    if (limit < length + 1 || l->key_bytes > limit - length - 1)
+        return kh_fail(err, KH_E_LIMIT,
+                       "archive '%s': the names of its .cls members take more than %zu bytes; make "
+                       "several archives of it",
+                       kh_shown(l->path, strlen(l->path), shown, sizeof shown), limit);
+    if (l->class_count == l->class_capacity) {
+        const size_t capacity = l->class_capacity ? 2 * l->class_capacity : 64;
+        class_member *grown = kh_realloc(l->classes, capacity, sizeof *grown);
+        if (!grown) return kh_fail(err, KH_E_MEMORY, "no memory for %zu labels", capacity);
+        l->classes = grown;
+        l->class_capacity = capacity;
+    }
+    char *key = kh_realloc(NULL, length + 1, 1);
+    if (!key) return kh_fail(err, KH_E_MEMORY, "no memory for a label");
+    memcpy(key, name, length);
+    key[length] = '\0';
+    l->classes[l->class_count++] = (class_member){key, truth};
+    l->key_bytes += length + 1;
+    return KH_OK;
 }
 
 static kh_status read_class(listing *l, struct archive *archive, const char *name, kh_error *err) {
     char text[MAX_LABEL_MEMBER + 1];
+    size_t truth;
+    if (!l->source->classes) return KH_OK;
     const la_ssize_t got = archive_read_data(archive, text, MAX_LABEL_MEMBER);
     if (got < 0) return refuse(archive, l->path, KH_E_FORMAT, err);
     text[got] = '\0';
     text[strcspn(text, "\r\n")] = '\0';
+    if (kh_label_class(l->source->classes, text, &truth)) return add_class(l, name, truth, err);
+    char shown[KH_SHOWN_BYTES], member[KH_SHOWN_BYTES];
+    return kh_fail(err, KH_E_FORMAT, "archive member '%s': '%s' is no class of this model",
+                   kh_shown(name, strlen(name), member, sizeof member),
+                   kh_shown(text, strlen(text), shown, sizeof shown));
+}
+
+static int compare_keys(const void *left, const void *right) {
+    const class_member *a = left, *b = right;
+    return strcmp(a->key, b->key);
+}
+
+static kh_status sort_classes(listing *l, kh_error *err) {
+    qsort(l->classes, l->class_count, sizeof *l->classes, compare_keys);
+    for (size_t i = 1; i < l->class_count; i++) {
+        const class_member *a = &l->classes[i - 1], *b = &l->classes[i];
+        if (a->truth == b->truth || strcmp(a->key, b->key) != 0) continue;
+        char shown[KH_SHOWN_BYTES], key[KH_SHOWN_BYTES];
+        return kh_fail(err, KH_E_FORMAT,
+                       "archive '%s': several .cls members of the key '%s' (a name up to the first "
+                       "point of its last part) name different classes, such as %zu and %zu",
+                       kh_shown(l->path, strlen(l->path), shown, sizeof shown),
+                       kh_shown(a->key, strlen(a->key), key, sizeof key),
+                       a->truth < b->truth ? a->truth : b->truth,
+                       a->truth < b->truth ? b->truth : a->truth);
+    }
+    return KH_OK;
+}
+
+static const class_member *class_of(const listing *l, const char *name) {
     const size_t length = key_length(name);
-    if (!l->source->classes || length >= sizeof l->key) return KH_OK;
-    if (!kh_label_class(l->source->classes, text, &l->truth)) {
-        char shown[KH_SHOWN_BYTES], member[KH_SHOWN_BYTES];
-        return kh_fail(err, KH_E_FORMAT, "archive member '%s': '%s' is no class of this model",
-                       kh_shown(name, strlen(name), member, sizeof member),
-                       kh_shown(text, strlen(text), shown, sizeof shown));
+    size_t low = 0, high = l->class_count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        const char *key = l->classes[middle].key;
+        const int order = strncmp(key, name, length);
+        if (order == 0 && key[length] == '\0') return &l->classes[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    memcpy(l->key, name, length);
-    l->key_bytes = length;
-    for (size_t i = l->source->count; i-- > l->first;) { /* images of this key stand just before */
-        if (!has_key(l, l->source->items[i].name + l->prefix)) break;
-        l->source->items[i].truth = l->truth;
+    return NULL;
+}
+
+/* Images get the class of their key; when only some have one, that is said. */
+static kh_status match_classes(listing *l, kh_error *err) {
+    const kh_source *source = l->source;
+    const char *name = NULL;
+    size_t without = 0;
+    if (l->class_count == 0) return KH_OK;
+    KH_TRY(sort_classes(l, err));
+    for (size_t i = l->first; i < source->count; i++) {
+        kh_source_item *item = &source->items[i];
+        const class_member *found = class_of(l, item->name + l->prefix);
+        if (found) item->truth = found->truth;
+        if (found || item->truth != KH_NO_CLASS) continue;
+        if (without++ == 0) name = item->name + l->prefix;
     }
+    if (without == 0) return KH_OK;
+    char text[KH_SHOWN_BYTES * 3], shown[KH_SHOWN_BYTES], member[KH_SHOWN_BYTES];
+    (void)snprintf(text, sizeof text,
+                   "%zu of %zu image%s in '%s' %s no .cls member of the same name and so no true "
+                   "class, e.g. '%s'",
+                   without, l->members, KH_S(l->members),
+                   kh_shown(l->path, strlen(l->path), shown, sizeof shown),
+                   without == 1 ? "has" : "have",
+                   kh_shown(name, strlen(name), member, sizeof member));
+    kh_source_warn(source, text);
     return KH_OK;
 }
 
@@ -112,7 +202,6 @@ static kh_status add_member(listing *l, const char *name, kh_error *err) {
     kh_source_item *item = &l->source->items[l->source->count - 1];
     item->archive = l->source->archive_count - 1;
     item->member = l->members++;
-    if (has_key(l, name)) item->truth = l->truth;
     return KH_OK;
 }
 
@@ -137,6 +226,8 @@ kh_status kh_source_add_archive(kh_source *source, const char *path, kh_error *e
         if (status) break;
     }
     (void)archive_read_free(archive);
+    if (!status) status = match_classes(&l, err);
+    clear_classes(&l);
     char shown[KH_SHOWN_BYTES];
     if (!status && l.members == 0)
         return kh_fail(err, KH_E_NOT_FOUND, "archive '%s' has no .jpg, .jpeg, .png or .webp files",

@@ -1,5 +1,4 @@
 /* Which class an image shows: by its path, by a label file. */
-#define _POSIX_C_SOURCE 200809L
 #include "io/source.h"
 
 #include "base/alloc.h"
@@ -7,6 +6,7 @@
 #include "base/text.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,32 +140,57 @@ static char *cut_behind_name(char *line) {
 typedef struct label_reader {
     kh_source *source;
     named *names;
-    size_t lines, labelled, ordered;
+    size_t *lines;     /* [images] the line that labels it, 0: none yet */
+    const char *shown; /* the file, fit for a terminal */
+    size_t line, labelled, ordered;
+    bool is_begun;              /* a line that is not empty was there */
     char first[KH_SHOWN_BYTES]; /* name in the file, fit for a terminal */
 } label_reader;
 
 static kh_status bad_label(const label_reader *r, const char *label, kh_error *err) {
     char shown[KH_SHOWN_BYTES];
     return kh_fail(err, KH_E_FORMAT, "label file, line %zu: '%s' is no class of this model",
-                   r->lines, kh_shown(label, strlen(label), shown, sizeof shown));
+                   r->line, kh_shown(label, strlen(label), shown, sizeof shown));
 }
 
-static void label_all(label_reader *r, const char *name, size_t truth) {
+static kh_status two_labels(const label_reader *r, size_t at, const char *name, size_t truth,
+                            kh_error *err) {
+    char shown[KH_SHOWN_BYTES];
+    return kh_fail(err, KH_E_FORMAT,
+                   "label file '%s': lines %zu and %zu name different classes, %zu and %zu, for "
+                   "image '%s'; folders do not count",
+                   r->shown, r->lines[at], r->line, r->source->items[at].truth, truth,
+                   kh_shown(name, strlen(name), shown, sizeof shown));
+}
+
+static kh_status label_all(label_reader *r, const char *name, size_t truth, kh_error *err) {
     const kh_source *source = r->source;
     for (size_t i = first_of(r->names, source->count, name);
          i < source->count && strcmp(r->names[i].name, name) == 0; i++) {
-        source->items[r->names[i].at].truth = truth;
+        const size_t at = r->names[i].at;
+        if (r->lines[at] && source->items[at].truth != truth)
+            return two_labels(r, at, name, truth, err);
+        if (r->lines[at]) continue;
+        source->items[at].truth = truth;
+        r->lines[at] = r->line;
         r->labelled++;
     }
+    return KH_OK;
+}
+
+static bool is_image(const label_reader *r, const char *name) {
+    const size_t at = first_of(r->names, r->source->count, name);
+    return at < r->source->count && strcmp(r->names[at].name, name) == 0;
 }
 
 static kh_status take_line(label_reader *r, char *line, kh_error *err) {
     kh_source *source = r->source;
     char *label = cut_behind_name(line);
+    const bool is_first = !r->is_begun;
     size_t truth;
-    r->lines++;
+    r->is_begun = true;
     if (!label) { /* one label a line, in the order of the images */
-        if (r->lines == 1 && !kh_label_class(source->classes, line, &truth)) return KH_OK;
+        if (is_first && !kh_label_class(source->classes, line, &truth)) return KH_OK;
         if (!kh_label_class(source->classes, line, &truth)) return bad_label(r, line, err);
         if (r->ordered < source->count) source->items[r->ordered].truth = truth;
         r->ordered++;
@@ -174,11 +199,30 @@ static kh_status take_line(label_reader *r, char *line, kh_error *err) {
     if (!kh_label_class(source->classes, label, &truth)) return bad_label(r, label, err);
     const char *base = kh_path_base(line);
     const char *member = strrchr(base, ':'); /* "set.tar:a.png", as images of archives are called */
-    const size_t before = r->labelled;
     if (!r->first[0]) (void)kh_shown(line, strlen(line), r->first, sizeof r->first);
-    label_all(r, base, truth);
-    if (member && r->labelled == before) label_all(r, member + 1, truth);
-    return KH_OK;
+    if (member && !is_image(r, base)) base = member + 1;
+    return label_all(r, base, truth, err);
+}
+
+/* Of a file that names some images only: how many it leaves out, and one of them. */
+static void say_left_out(const label_reader *r) {
+    const kh_source *source = r->source;
+    size_t left = 0, known = 0, one = 0;
+    for (size_t i = 0; i < source->count; i++) {
+        if (r->lines[i]) continue;
+        if (left++ == 0) one = i;
+        known += source->items[i].truth != KH_NO_CLASS;
+    }
+    if (left == 0 || r->ordered) return;
+    const char *image = name_of(source, &source->items[one]);
+    char text[KH_SHOWN_BYTES * 3], shown[KH_SHOWN_BYTES], rest[64] = "";
+    if (known)
+        (void)snprintf(rest, sizeof rest, "; %zu of them ha%s a class without it", known,
+                       known == 1 ? "s" : "ve");
+    (void)snprintf(text, sizeof text, "%zu of %zu image%s ha%s no line in '%s', e.g. '%s'%s", left,
+                   source->count, KH_S(source->count), left == 1 ? "s" : "ve", r->shown,
+                   kh_shown(image, strlen(image), shown, sizeof shown), rest);
+    kh_source_warn(source, text);
 }
 
 static kh_status names_none(const label_reader *r, const char *file, kh_error *err) {
@@ -202,23 +246,30 @@ kh_status kh_source_read_labels(kh_source *source, const char *path, kh_error *e
     if (!source->classes)
         return kh_fail(err, KH_E_ARG, "a label file needs a model that has classes");
     KH_TRY(kh_file_read(path, source->limits.max_label_bytes, &bytes, &count, err));
-    label_reader r = {.source = source, .names = sorted_names(source)};
-    kh_status status =
-        r.names ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory to match labels with images");
-    char *rest = NULL;
-    for (char *line = strtok_r((char *)bytes, "\n", &rest); line && !status;
-         line = strtok_r(NULL, "\n", &rest)) {
+    char shown[KH_SHOWN_BYTES];
+    label_reader r = {.source = source,
+                      .names = sorted_names(source),
+                      .lines = kh_calloc(source->count, sizeof *r.lines),
+                      .shown = kh_shown(path, strlen(path), shown, sizeof shown)};
+    kh_status status = r.names && r.lines
+                           ? KH_OK
+                           : kh_fail(err, KH_E_MEMORY, "no memory to match labels with images");
+    for (char *next = (char *)bytes; next && !status;) { /* empty lines count too */
+        char *line = next, *end = strchr(line, '\n');
+        next = end ? end + 1 : NULL;
+        if (end) *end = '\0';
         line = trimmed(line);
+        r.line++;
         if (*line) status = take_line(&r, line, err);
     }
-    char shown[KH_SHOWN_BYTES];
-    kh_shown(path, strlen(path), shown, sizeof shown);
     if (!status && r.ordered && (r.labelled || r.ordered != source->count))
         status = kh_fail(err, KH_E_FORMAT,
                          "label file '%s': %zu line%s of labels alone, for %zu image%s; either one "
                          "for every image in order, or lines 'name label'",
                          shown, r.ordered, KH_S(r.ordered), source->count, KH_S(source->count));
     if (!status && !r.ordered && !r.labelled) status = names_none(&r, shown, err);
+    if (!status) say_left_out(&r);
+    kh_free(r.lines);
     kh_free(r.names);
     kh_free(bytes);
     return status;

@@ -52,11 +52,19 @@ static void write_picture(const char *folder, const char *name, uint8_t red) {
     kh_assert_ok(kh_image_write(path, &image, &err));
 }
 
+static char heard[1024]; /* the last warning; "" when there was none */
+
+static void hear(void *user, const char *text) {
+    (void)user;
+    (void)snprintf(heard, sizeof heard, "%s", text);
+}
+
 static kh_source *open_set(const char *operand, const kh_classes *classes, const char *labels) {
     kh_error err = {0};
     kh_source *source;
     char *operands[] = {strdup(operand)};
-    const kh_source_options options = {.classes = classes, .label_file = labels};
+    const kh_source_options options = {.classes = classes, .label_file = labels, .warn = hear};
+    heard[0] = '\0';
     kh_assert_ok(kh_source_open(operands, 1, &options, &source, &err));
     free(operands[0]);
     return source;
@@ -130,6 +138,7 @@ static void a_label_file_names_images_or_follows_their_order(void **state) {
     kh_source *source = open_set(set, classes, labels);
     assert_image(source, 0, "a b.png", 2);
     assert_image(source, 1, "c.png", 1);
+    assert_string_equal(heard, "");
     kh_source_free(source);
 
     write_text(folder, "labels.csv", "1\n0\n");
@@ -140,6 +149,16 @@ static void a_label_file_names_images_or_follows_their_order(void **state) {
 
     write_text(folder, "labels.csv", "1\n0\n2\n");
     assert_fails_to_open(set, classes, labels, KH_E_FORMAT, "3 lines of labels alone, for 2");
+    write_text(folder, "labels.csv", "\n\nc.png 1\na/c.png,fowl\n"); /* the same said twice */
+    source = open_set(set, classes, labels);
+    assert_image(source, 0, "a b.png", KH_NO_CLASS);
+    assert_image(source, 1, "c.png", 1);
+    assert_non_null(strstr(heard, "1 of 2 images has no line in '"));
+    assert_non_null(strstr(heard, "labels.csv', e.g. 'a b.png'"));
+    kh_source_free(source);
+    write_text(folder, "labels.csv", "a b.png 0\n\nc.png 1\n\nx/c.png 2\n");
+    assert_fails_to_open(set, classes, labels, KH_E_FORMAT,
+                         "lines 3 and 5 name different classes, 1 and 2, for image 'c.png'");
     write_text(folder, "labels.csv", "c.png 3\n");
     assert_fails_to_open(set, classes, labels, KH_E_FORMAT, "line 1: '3' is no class");
     write_text(folder, "labels.csv", "z.png 1\n");
@@ -267,6 +286,72 @@ static void archives_are_read_in_their_order(void **state) {
     kh_classes_free(classes);
 }
 
+typedef struct text_member {
+    const char *name, *text;
+} text_member;
+
+static void write_members(const char *path, const text_member *members, size_t count) {
+    struct archive *archive = archive_write_new();
+    (void)archive_write_set_format_pax_restricted(archive);
+    assert_int_equal(archive_write_open_filename(archive, path), ARCHIVE_OK);
+    for (size_t i = 0; i < count; i++)
+        add_member(archive, members[i].name, members[i].text, strlen(members[i].text));
+    assert_int_equal(archive_write_close(archive), ARCHIVE_OK);
+    (void)archive_write_free(archive);
+}
+
+static void labels_of_an_archive_lie_anywhere_in_it(void **state) {
+    (void)state;
+    static const text_member members[] = {
+        {"./12.png", ""},   {"./1.cls", "2"},      {"./fish/5.png", ""}, {"./3.cls", "n00000002"},
+        {"./12.cls", "0"},  {"./1.seg.png", ""},   {"./3.png", ""},      {"./4.png", ""},
+        {"./1.png", ""},    {"./d/1.cls", "fowl"}, {"./9.cls", "1"},     {"./1.cls", "tent"},
+        {"./d/12.png", ""}, {"./d/1.new.png", ""}};
+    enum { ALL = sizeof members / sizeof *members };
+    kh_classes *classes = three_classes();
+    char path[4096];
+    (void)snprintf(path, sizeof path, "%s/apart.tar", kh_test_folder("apart"));
+    write_members(path, members, ALL);
+    kh_source *source = open_set(path, classes, NULL);
+    assert_int_equal(kh_source_count(source), 8);
+    assert_image(source, 0, ":./12.png", 0);
+    assert_image(source, 1, ":./fish/5.png", 0); /* by its folder */
+    assert_image(source, 2, ":./1.seg.png", 2);
+    assert_image(source, 3, ":./3.png", 1);
+    assert_image(source, 4, ":./4.png", KH_NO_CLASS);
+    assert_image(source, 5, ":./1.png", 2);
+    assert_image(source, 6, ":./d/12.png", KH_NO_CLASS);
+    assert_image(source, 7, ":./d/1.new.png", 1);
+    assert_non_null(strstr(heard, "2 of 8 images in '"));
+    assert_non_null(strstr(heard, "apart.tar' have no .cls member"));
+    assert_non_null(strstr(heard, "e.g. './4.png'"));
+    kh_source_free(source);
+
+    write_members(path, members, 4); /* no class is asked for */
+    source = open_set(path, NULL, NULL);
+    assert_string_equal(heard, "");
+    kh_source_free(source);
+    static const text_member two[] = {
+        {"a.1.png", ""}, {"a.1.cls", "2"}, {"a.2.png", ""}, {"a.2.cls", "1"}};
+    write_members(path, two, 4);
+    assert_fails_to_open(path, classes, NULL, KH_E_FORMAT,
+                         "name different classes, such as 1 and 2");
+    write_members(path, two, 2);
+    source = open_set(path, classes, NULL);
+    assert_image(source, 0, ":a.1.png", 2);
+    assert_string_equal(heard, "");
+    kh_source_free(source);
+
+    kh_error err = {0}; /* names of labels are held in memory, which has its cap */
+    kh_limits limits = kh_limits_default();
+    limits.max_label_bytes = 1;
+    char *operands[] = {path};
+    const kh_source_options options = {.classes = classes, .limits = &limits};
+    kh_assert_fails(kh_source_open(operands, 1, &options, &source, &err), KH_E_LIMIT,
+                    "its .cls members take more than 1 bytes");
+    kh_classes_free(classes);
+}
+
 static void a_damaged_archive_is_refused(void **state) {
     (void)state;
     const char *folder = kh_test_folder("damaged");
@@ -366,6 +451,7 @@ int main(void) {
         cmocka_unit_test(a_label_file_names_images_or_follows_their_order),
         cmocka_unit_test(a_list_keeps_its_order_and_its_labels),
         cmocka_unit_test(archives_are_read_in_their_order),
+        cmocka_unit_test(labels_of_an_archive_lie_anywhere_in_it),
         cmocka_unit_test(a_damaged_archive_is_refused),
         cmocka_unit_test(loading_keeps_order_and_reports_what_is_broken),
         cmocka_unit_test(the_digest_follows_order_names_and_truth_but_not_the_place),

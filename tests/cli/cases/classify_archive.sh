@@ -7,3 +7,13 @@ keyhole classify random:test_vit set.tar --label-file labels -k 1 | grep -o 'tru
 keyhole classify random:test_vit set.tar --label-file others
 echo "status $?"
 keyhole classify random:test_vit set.tar --truth -k 1 | tail -n 1
+# webdataset: labels need not stand beside their pictures; one picture's is missing, and is told of
+mkdir wd && for name in a b c; do cp "$DATA/golden/images/gray8.png" wd/$name.png; done
+echo 1 >wd/a.cls && echo 2 >wd/c.cls && tar cf wd.tar -C wd c.cls b.png a.png c.png a.cls
+keyhole classify random:test_vit wd.tar --truth -k 1 | grep -o 'true: [0-9]*\|of [0-9]* .*'
+# so is a picture that a label file leaves out; two lines that differ are refused
+printf 'gray8.png 1\n' >labels
+keyhole classify random:test_vit set.tar --label-file labels -k 1 | grep -o 'of 1 .*'
+printf 'gray8.png 1\n\neven_420.jpg 2\nold/gray8.png 3\n' >labels
+keyhole classify random:test_vit set.tar --label-file labels -k 1
+echo "status $?"
