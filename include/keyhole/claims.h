@@ -60,6 +60,14 @@ KH_API size_t kh_lens_map_rounding(const float *map, size_t patches);
 /* The first of the later blocks: the last third, at least one block. */
 KH_API size_t kh_claim_later(size_t blocks);
 
+/* An interval over fewer things (classes, images) than this says nothing: all of five lie on one
+ * side of chance by chance alone in 1 of 32 cases, of six in 1 of 64, which is within the 2.5 %
+ * that a 95 % interval leaves on that side. A bootstrap of one thing even has no width. */
+enum { KH_CLAIM_FEWEST = 6 };
+/* The band; without its interval when it is one over fewer than KH_CLAIM_FEWEST things, so that no
+ * rule takes it. */
+KH_API kh_band kh_claim_enough(kh_band band, size_t things);
+
 /* ---- the rules ------------------------------------------------------------------------------- */
 
 /* Above chance (interval's lower end > chance): reproduced when value >= bar, else mixed. Not above

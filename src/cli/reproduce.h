@@ -8,6 +8,8 @@
 
 #include "base/text.h"
 
+#include "keyhole/claims.h"
+
 enum {
     KH_CLAIMS = 17,
     KH_CLAIM_NUMBERS = 8,
@@ -144,7 +146,10 @@ void kh_claim_add(kh_claim *claim, const char *name, kh_band band, size_t n, con
 void kh_claim_add_plain(kh_claim *claim, const char *name, double value, const char *unit);
 void kh_claim_levels(kh_claim *claim, double chance, double bar);
 void kh_claim_cannot(kh_claim *claim, const char *format, ...) KH_PRINTF(2, 3);
-/* Mean over classes with a bootstrap interval; NaNs left out. */
+/* Cannot be tested with fewer `things` than an interval needs: `what`, "classes with images". */
+void kh_claim_too_few(kh_claim *claim, size_t things, const char *what);
+/* Mean over classes with a bootstrap interval (none over too few: kh_claim_enough); NaNs left out.
+ */
 kh_status kh_reproduce_band(const kh_reproduce *r, const double *values, size_t count, kh_band *out,
                             size_t *n, kh_error *err);
 /* Rows of a query on the atlas. */

@@ -21,8 +21,9 @@ static kh_status summary_of(const kh_reproduce *r, const char *quantity, kh_band
     KH_TRY(kh_store_db_ask(r->ablation, query, NULL, 0, &rows, err));
     if (kh_answer_rows(rows) > 0) {
         *n = (size_t)kh_answer_number(rows, 0, 0);
-        *out = (kh_band){kh_answer_number(rows, 0, 1), kh_answer_number(rows, 0, 2),
-                         kh_answer_number(rows, 0, 3)};
+        *out = kh_claim_enough((kh_band){kh_answer_number(rows, 0, 1), kh_answer_number(rows, 0, 2),
+                                         kh_answer_number(rows, 0, 3)},
+                               *n);
     }
     kh_answer_free(rows);
     return KH_OK;
@@ -66,8 +67,10 @@ static kh_status judge_c14(kh_reproduce *r, kh_error *err) {
         "loses without all of the block's; without ten random ones %.1f %%. The margin is %.2f "
         "logits on these images, and the whole block's neurons carry %.2f of them.",
         r->info->neurons, 100 * ten.mean, 100 * share_random, base.mean, -all.mean);
-    if (claim->verdict == KH_VERDICT_UNTESTED)
+    if (isnan(ten.mean))
         kh_claim_cannot(claim, "The ablation has no k = 10 (share_10 in its summary).");
+    else
+        kh_claim_too_few(claim, n, "recognised images");
     return KH_OK;
 }
 
@@ -166,7 +169,10 @@ static kh_status judge_c16(kh_reproduce *r, kh_error *err) {
                    "another; of the %zu worst classes %zu do, of the other %zu %zu.",
                    r->relatives, classes, r->relatives_name, sharing, bad, bad_shared, count - bad,
                    good_shared);
-    if (count == 0) kh_claim_cannot(claim, "It needs true classes to know which ones fail.");
+    if (count == 0)
+        kh_claim_cannot(claim, "It needs true classes to know which ones fail.");
+    else
+        kh_claim_too_few(claim, count, "classes with labelled images");
     return add_shared_causes(r, claim, err);
 }
 
@@ -205,8 +211,9 @@ static kh_status judge_c17(kh_reproduce *r, kh_error *err) {
     kh_band first = {(double)NAN, (double)NAN, (double)NAN};
     KH_TRY(several_of(r, &block, &several, &count, k, err));
     if (r->ablation[0]) KH_TRY(summary_of(r, "share_1", &first, &n, err));
-    const kh_band share = kh_lens_wilson(several, count);
-    claim->verdict = kh_claim_c17(share, first.mean);
+    const kh_band share = kh_claim_enough(kh_lens_wilson(several, count), count);
+    const double alone = isnan(first.lo) ? (double)NAN : first.mean;
+    claim->verdict = kh_claim_c17(share, alone);
     kh_claim_levels(claim, (double)NAN, 0.5);
     (void)snprintf(
         claim->setting, sizeof claim->setting,
@@ -224,7 +231,10 @@ static kh_status judge_c17(kh_reproduce *r, kh_error *err) {
                    "Half of all contributions in block %zu come from %.1f neurons on average, nine "
                    "tenths from %.0f; %zu of %zu classes need two or more for half.%s",
                    block, k[0], k[1], several, count,
-                   r->ablation[0] ? "" : " Without an ablation the second part is left open.");
+                   isnan(alone) ? " Without an ablation of enough images the second part is left "
+                                  "open."
+                                : "");
+    kh_claim_too_few(claim, count, "classes with labelled images");
     return KH_OK;
 }
 

@@ -167,6 +167,7 @@ static kh_status judge_c4_c5(kh_reproduce *r, kh_error *err) {
                    "On the images of a class its strongest neuron is %.2f times as active in "
                    "the last third of the blocks as before; the mean over all neurons %s.",
                    times.mean, all > 1 ? "grows too" : "does not grow");
+    kh_claim_too_few(four, n, "classes with labelled images");
     five->verdict = kh_claim_c5(share, r->info->neurons);
     kh_claim_levels(four, 1, 1.5);
     kh_claim_levels(five, chance, 0.5);
@@ -177,6 +178,7 @@ static kh_status judge_c4_c5(kh_reproduce *r, kh_error *err) {
                    "In the block where a class's strongest neuron is strongest of all, the ten "
                    "strongest of %zu neurons hold %.0f %% of the activation.",
                    r->info->neurons, 100 * share.mean);
+    kh_claim_too_few(five, m, "classes with labelled images");
     return KH_OK;
 }
 
@@ -246,9 +248,11 @@ static kh_status judge_c6(kh_reproduce *r, kh_error *err) {
     kh_claim *claim = kh_claim_of(r, 6);
     const size_t classes = r->info->classes, blocks = r->info->blocks;
     const size_t later = kh_claim_later(blocks);
-    if (r->relatives < 2 || r->relatives == classes) {
-        kh_claim_cannot(claim, "It needs at least two classes known as relatives and one other; "
-                               "--relatives names them.");
+    if (r->relatives < KH_CLAIM_FEWEST || r->relatives == classes) {
+        kh_claim_cannot(claim,
+                        "It needs at least %d classes known as relatives and one other; "
+                        "--relatives names them.",
+                        KH_CLAIM_FEWEST);
         return KH_OK;
     }
     int *top = kh_calloc(blocks * classes, STRONGEST * sizeof *top);
@@ -280,8 +284,7 @@ static kh_status judge_c6(kh_reproduce *r, kh_error *err) {
                    "%s.",
                    r->relatives_name, with.mean, fabs(early.mean), early.mean < 0 ? "less" : "more",
                    fabs(late.mean), late.mean < 0 ? "less" : "more");
-    if (claim->verdict == KH_VERDICT_UNTESTED)
-        kh_claim_cannot(claim, "It needs labelled images of at least two relatives.");
+    kh_claim_too_few(claim, n, "relatives with labelled images, and another class");
     return KH_OK;
 }
 

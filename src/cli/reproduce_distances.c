@@ -132,8 +132,10 @@ static kh_status judge_c7(kh_reproduce *r, const distances *x, kh_error *err) {
                    named, r->relatives_name, 100 * band.mean,
                    r->is_imagenet ? "" : " The sentence about tench and fireboat needs ImageNet.");
     if (claim->verdict == KH_VERDICT_UNTESTED)
-        kh_claim_cannot(claim, "It needs labelled images of two relatives and another class among "
-                               "the compared ones; --relatives names the relatives.");
+        kh_claim_cannot(claim,
+                        "It needs labelled images of at least %d relatives and another class among "
+                        "the compared ones; --relatives names the relatives.",
+                        KH_CLAIM_FEWEST);
     return KH_OK;
 }
 
@@ -198,7 +200,7 @@ static kh_status judge_c8(kh_reproduce *r, const distances *x, kh_error *err) {
                    early.mean, late.mean,
                    r->is_imagenet ? "" : " The sentence about fireboat needs ImageNet.");
     if (claim->verdict == KH_VERDICT_UNTESTED)
-        kh_claim_cannot(claim, "It needs labelled images of at least three compared classes.");
+        kh_claim_too_few(claim, n, "compared classes with labelled images");
     return KH_OK;
 }
 

@@ -223,7 +223,9 @@ static void add_numbers(kh_text *html, const kh_claim *claim) {
         kh_text_add(html, "</th><td class=\"n\">");
         kh_html_add(html, value);
         kh_text_add(html, "</td><td>");
-        if (n->n)
+        if (n->n && isnan(n->band.lo))
+            kh_html_addf(html, "no interval, n = %zu", n->n);
+        else if (n->n)
             kh_html_addf(html, "%s, n = %zu", n->interval, n->n);
         else
             kh_text_add(html, "no interval");

@@ -267,7 +267,9 @@ kh_status kh_reproduce_band(const kh_reproduce *r, const double *values, size_t 
     *n = 0;
     for (size_t i = 0; i < count; i++)
         *n += isnan(values[i]) ? 0 : 1;
-    return kh_lens_bootstrap(values, count, RESAMPLES, r->settings->seed, out, err);
+    KH_TRY(kh_lens_bootstrap(values, count, RESAMPLES, r->settings->seed, out, err));
+    *out = kh_claim_enough(*out, *n);
+    return KH_OK;
 }
 
 void kh_claim_add(kh_claim *claim, const char *name, kh_band band, size_t n, const char *interval,
@@ -294,4 +296,12 @@ void kh_claim_cannot(kh_claim *claim, const char *format, ...) {
     va_end(args);
     claim->verdict = KH_VERDICT_UNTESTED;
     if (claim->number_count == 0) claim->found[0] = '\0'; /* it would speak of numbers */
+}
+
+void kh_claim_too_few(kh_claim *claim, size_t things, const char *what) {
+    if (things < KH_CLAIM_FEWEST)
+        kh_claim_cannot(claim,
+                        "It needs at least %d %s; there %s %zu. So few can all lie on one side of "
+                        "chance by luck.",
+                        KH_CLAIM_FEWEST, what, things == 1 ? "is" : "are", things);
 }

@@ -5,6 +5,9 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
+
+#define WITH_OBJECTS "classes with known objects"
 
 /* A property of image i's maps; NaN: it has none. */
 typedef double (*of_image)(const kh_reproduce *r, size_t i);
@@ -17,24 +20,35 @@ static bool is_shown(const kh_reproduce *r, size_t i) {
     return r->maps.scores && r->maps.is_seen[i] && score_of(r, i, 0)->object > 0;
 }
 
-/* Mean over the images of each class, then a band over classes. */
-static kh_status band_of(const kh_reproduce *r, of_image value, kh_band *out, size_t *n,
-                         kh_error *err) {
+/* Mean over the images of each class, then a band over classes. values [images]. */
+static kh_status band_over(const kh_reproduce *r, const double *values, kh_band *out, size_t *n,
+                           kh_error *err) {
     const kh_reproduce_maps *m = &r->maps;
     const size_t classes = r->info->classes;
     double *sum = kh_calloc(classes, 2 * sizeof *sum);
     if (!sum) return kh_fail(err, KH_E_MEMORY, "no memory for %zu classes", classes);
     double *count = sum + classes;
     for (size_t i = 0; i < m->images; i++) {
-        const double v = value(r, i);
-        if (isnan(v)) continue;
-        sum[m->class_index[i]] += v;
+        if (isnan(values[i])) continue;
+        sum[m->class_index[i]] += values[i];
         count[m->class_index[i]] += 1;
     }
     for (size_t c = 0; c < classes; c++)
         sum[c] = count[c] > 0 ? sum[c] / count[c] : (double)NAN;
     const kh_status status = kh_reproduce_band(r, sum, classes, out, n, err);
     kh_free(sum);
+    return status;
+}
+
+static kh_status band_of(const kh_reproduce *r, of_image value, kh_band *out, size_t *n,
+                         kh_error *err) {
+    const size_t images = r->maps.images;
+    double *values = kh_calloc(images, sizeof *values);
+    if (!values) return kh_fail(err, KH_E_MEMORY, "no memory for %zu images", images);
+    for (size_t i = 0; i < images; i++)
+        values[i] = value(r, i);
+    const kh_status status = band_over(r, values, out, n, err);
+    kh_free(values);
     return status;
 }
 
@@ -66,6 +80,59 @@ static double chance_iou(const kh_reproduce *r, size_t i) {
     return kh_lens_chance_iou(1 - r->settings->percentile / 100, score_of(r, i, 0)->share);
 }
 
+/* The later blocks one by one: how many lie above chance, the best of them, the others' range. */
+typedef struct later_blocks {
+    size_t count, above, best;
+    double best_iou, lowest, highest; /* lowest, highest: of the others; NaN with none */
+} later_blocks;
+
+static kh_status look_at_later_blocks(const kh_reproduce *r, double chance, later_blocks *out,
+                                      kh_error *err) {
+    const size_t images = r->maps.images, blocks = r->info->blocks;
+    double *values = kh_calloc(images + blocks, sizeof *values), *mean = values + images;
+    *out = (later_blocks){.best = kh_claim_later(blocks),
+                          .best_iou = (double)NAN,
+                          .lowest = (double)NAN,
+                          .highest = (double)NAN};
+    if (!values) return kh_fail(err, KH_E_MEMORY, "no memory for %zu images", images);
+    kh_status status = KH_OK;
+    for (size_t b = kh_claim_later(blocks); b < blocks && !status; b++) {
+        kh_band band = {0};
+        size_t n;
+        for (size_t i = 0; i < images; i++)
+            values[i] = mean_iou(r, i, b, b + 1);
+        status = band_over(r, values, &band, &n, err);
+        mean[b] = band.mean;
+        out->count++;
+        out->above += band.lo > chance;
+        if (mean[b] > mean[out->best]) out->best = b;
+    }
+    for (size_t b = kh_claim_later(blocks); b < blocks && !status; b++) {
+        if (b == out->best) continue;
+        out->lowest = fmin(out->lowest, mean[b]); /* fmin leaves NaN out */
+        out->highest = fmax(out->highest, mean[b]);
+    }
+    out->best_iou = mean[out->best];
+    kh_free(values);
+    return status;
+}
+
+/* Which of the later blocks make the number: a mean hides that it may be one alone. */
+static void say_later_blocks(kh_claim *claim, const later_blocks *later) {
+    char others[64] = "";
+    const size_t used = strlen(claim->found);
+    if (later->count < 2) return;
+    if (later->lowest < later->highest)
+        (void)snprintf(others, sizeof others, "s %.3f to %.3f", later->lowest, later->highest);
+    else
+        (void)snprintf(others, sizeof others, " %.3f", later->lowest);
+    (void)snprintf(claim->found + used, sizeof claim->found - used,
+                   " Of the %zu later blocks %zu lie%s above it with the whole interval; block %zu "
+                   "overlaps most, by %.3f, the other%s. The verdict is about their mean.",
+                   later->count, later->above, later->above == 1 ? "s" : "", later->best,
+                   later->best_iou, others);
+}
+
 static kh_status judge_c9(kh_reproduce *r, kh_error *err) {
     kh_claim *claim = kh_claim_of(r, 9);
     kh_band early, late, chance, last;
@@ -74,6 +141,8 @@ static kh_status judge_c9(kh_reproduce *r, kh_error *err) {
     KH_TRY(band_of(r, late_iou, &late, &n, err));
     KH_TRY(band_of(r, last_iou, &last, &n, err));
     KH_TRY(band_of(r, chance_iou, &chance, &n, err));
+    later_blocks one_by_one;
+    KH_TRY(look_at_later_blocks(r, chance.mean, &one_by_one, err));
     claim->verdict = kh_claim_c9(early, late, chance.mean);
     kh_claim_levels(claim, chance.mean, (double)NAN);
     kh_claim_add(claim, "IoU with the object, later blocks", late, n, "bootstrap over classes", "");
@@ -85,6 +154,8 @@ static kh_status judge_c9(kh_reproduce *r, kh_error *err) {
                    "The strongest fifth of a block's best aligned neuron overlaps the object by "
                    "%.3f in the later blocks and %.3f in the earlier ones; a random fifth by %.3f.",
                    late.mean, early.mean, chance.mean);
+    say_later_blocks(claim, &one_by_one);
+    kh_claim_too_few(claim, n, WITH_OBJECTS);
     return KH_OK;
 }
 
@@ -139,8 +210,10 @@ static kh_status judge_c10(kh_reproduce *r, kh_error *err) {
         "better than rank 1 on %.0f %%; rank 1 is the best of the first %zu on %.0f %% "
         "(one in %zu by chance).",
         100 * first.mean, 100 * tenth.mean, r->maps.plan.topk, 100 * best.mean, r->maps.plan.topk);
-    if (claim->verdict == KH_VERDICT_UNTESTED)
+    if (r->maps.plan.topk < 10)
         kh_claim_cannot(claim, "It needs ten ranks; a block has too few neurons.");
+    else
+        kh_claim_too_few(claim, n, WITH_OBJECTS);
     return KH_OK;
 }
 
@@ -180,6 +253,7 @@ static kh_status judge_c12(kh_reproduce *r, kh_error *err) {
                    "object as beside it; of random neurons of the same block %.0f %%. §6 of the "
                    "report says the opposite of §4.1; this number is for §4.1.",
                    100 * reads.mean, 100 * random.mean);
+    kh_claim_too_few(claim, n, WITH_OBJECTS);
     return KH_OK;
 }
 
@@ -233,6 +307,7 @@ static kh_status judge_c13(kh_reproduce *r, kh_error *err) {
         "the images (a random patch's in %.1f %%).",
         100 * dots.mean, r->maps.worst_rounding, 100 * share, 100 / (double)patches, 100 * stray,
         100 * chance);
+    kh_claim_too_few(claim, n, "classes with images that can be read");
     return KH_OK;
 }
 

@@ -52,6 +52,8 @@ static void judge_blocks(kh_reproduce *r) {
                        "Weights alone; %zu classes, %zu value vectors, alignment ln; chance from "
                        "%zu random heads.",
                        classes, blocks * r->info->neurons, r->null_band.draws);
+    kh_claim_too_few(one, classes, "classes");
+    kh_claim_too_few(two, classes, "classes");
 }
 
 static kh_status judge_gap(kh_reproduce *r, kh_error *err) {
@@ -91,6 +93,7 @@ static kh_status judge_gap(kh_reproduce *r, kh_error *err) {
                    100 * bands[0].mean);
     (void)snprintf(claim->setting, sizeof claim->setting,
                    "Weights alone; %zu classes, alignment ln over all blocks.", classes);
+    kh_claim_too_few(claim, n[0], "classes");
     return KH_OK;
 }
 

@@ -16,7 +16,7 @@
 #define SMALL_GAP        0.25
 #define PUBLISHED_TOP1   0.8337
 
-enum { FEWEST_CLASSES = 3, CARRIERS = 10 };
+enum { FEWEST_OF_A_GROUP = 3, CARRIERS = 10 };
 
 const char *kh_verdict_name(kh_verdict verdict) {
     static const char *const names[] = {"cannot be tested", "reproduced", "mixed",
@@ -31,6 +31,10 @@ size_t kh_claim_later(size_t blocks) {
 
 static bool is_known(kh_band b) {
     return !isnan(b.mean) && !isnan(b.lo) && !isnan(b.hi);
+}
+
+kh_band kh_claim_enough(kh_band band, size_t things) {
+    return things < KH_CLAIM_FEWEST ? (kh_band){band.mean, (double)NAN, (double)NAN} : band;
 }
 
 kh_verdict kh_claim_above(kh_band value, double chance, double bar) {
@@ -71,18 +75,18 @@ static size_t sum_of(const size_t *counts, size_t first, size_t end) {
 
 kh_verdict kh_claim_c1(const size_t *classes, size_t blocks, kh_band *share) {
     if (blocks < 2) return KH_VERDICT_UNTESTED;
-    const size_t named = blocks - 2;
-    const kh_band found = kh_lens_wilson(classes[named], sum_of(classes, 0, blocks));
+    const size_t named = blocks - 2, all = sum_of(classes, 0, blocks);
+    const kh_band found = kh_claim_enough(kh_lens_wilson(classes[named], all), all);
     if (share) *share = found;
+    if (all < KH_CLAIM_FEWEST) return KH_VERDICT_UNTESTED;
     for (size_t b = 0; b < blocks; b++)
         if (b != named && classes[b] >= classes[named]) return KH_VERDICT_NOT;
     return kh_claim_above(found, 1.0 / (double)blocks, MOST);
 }
 
 kh_verdict kh_claim_c2(const size_t *classes, size_t blocks, kh_band *share) {
-    const size_t later = kh_claim_later(blocks);
-    const kh_band found =
-        kh_lens_wilson(sum_of(classes, later, blocks), sum_of(classes, 0, blocks));
+    const size_t later = kh_claim_later(blocks), all = sum_of(classes, 0, blocks);
+    const kh_band found = kh_claim_enough(kh_lens_wilson(sum_of(classes, later, blocks), all), all);
     if (share) *share = found;
     return kh_claim_above(found, (double)(blocks - later) / (double)blocks, ALMOST_ALL);
 }
@@ -96,7 +100,8 @@ kh_verdict kh_claim_c11(kh_band relative_gap) {
 /* ---- classes and their activations ----------------------------------------------------------- */
 
 kh_verdict kh_claim_c3(kh_band difference, double p, size_t early, size_t others) {
-    if (early < FEWEST_CLASSES || others < FEWEST_CLASSES || !is_known(difference) || isnan(p))
+    if (early < FEWEST_OF_A_GROUP || others < FEWEST_OF_A_GROUP || !is_known(difference) ||
+        isnan(p))
         return KH_VERDICT_UNTESTED;
     if (!(difference.hi < 0 && p < SIGNIFICANT)) return KH_VERDICT_NOT;
     return difference.mean <= UNRELIABLE ? KH_VERDICT_REPRODUCED : KH_VERDICT_MIXED;
@@ -191,6 +196,6 @@ kh_verdict kh_claim_c16(size_t relatives, size_t classes, kh_band failures, doub
                             : relatives * 10 > classes ? KH_VERDICT_REPRODUCED
                                                        : KH_VERDICT_NOT;
     const kh_verdict shared =
-        sharing < FEWEST_CLASSES ? KH_VERDICT_NOT : kh_claim_above(failures, others, MOST);
+        sharing < FEWEST_OF_A_GROUP ? KH_VERDICT_NOT : kh_claim_above(failures, others, MOST);
     return kh_claim_both(many, shared);
 }

@@ -3,6 +3,7 @@
 #include "support/kh_test.h"
 
 #include "keyhole/claims.h"
+#include "keyhole/truth.h"
 
 #define NO ((double)NAN)
 
@@ -28,6 +29,22 @@ static void above_chance_and_bar(void **state) {
     UNTESTED(kh_claim_above(unknown, 0.3, 0.6));
     UNTESTED(kh_claim_above(band(0.6, 0.4, NO), 0.3, 0.6));
     UNTESTED(kh_claim_above(band(0.6, 0.4, 0.8), NO, 0.6));
+}
+
+/* A bootstrap of one class has no width: it would pass every "above chance". */
+static void intervals_need_six_things(void **state) {
+    (void)state;
+    double values[6] = {0.4, NO, NO, NO, NO, NO};
+    kh_error err = {0};
+    kh_band one, few;
+    kh_assert_ok(kh_lens_bootstrap(values, 6, 100, 1, &one, &err));
+    assert_true(one.lo == one.mean && one.hi == one.mean);
+    REPRODUCED(kh_claim_above(one, 0.3, 0.35));
+    few = kh_claim_enough(one, 1);
+    assert_true(few.mean == one.mean && isnan(few.lo) && isnan(few.hi));
+    UNTESTED(kh_claim_above(few, 0.3, 0.35));
+    UNTESTED(kh_claim_above(kh_claim_enough(one, 5), 0.3, 0.35));
+    REPRODUCED(kh_claim_above(kh_claim_enough(one, 6), 0.3, 0.35));
 }
 
 static void two_parts(void **state) {
@@ -67,7 +84,7 @@ static void c1_needs_most_classes_in_the_last_but_one_block(void **state) {
     const size_t plural[12] = {[5] = 20, [8] = 20, [10] = 45, [11] = 15}; /* first, but not most */
     const size_t last[12] = {[10] = 1, [11] = 24};
     const size_t tie[12] = {[10] = 50, [11] = 50};
-    const size_t few[12] = {[10] = 1}; /* one class: nothing is above chance */
+    const size_t few[12] = {[10] = 5}, enough[12] = {[10] = 6};
     const size_t none[12] = {0}, one_block[1] = {4};
     kh_band share;
     REPRODUCED(kh_claim_c1(report, 12, &share));
@@ -75,8 +92,9 @@ static void c1_needs_most_classes_in_the_last_but_one_block(void **state) {
     MIXED(kh_claim_c1(plural, 12, NULL));
     NOT(kh_claim_c1(last, 12, NULL));
     NOT(kh_claim_c1(tie, 12, NULL));
-    REPRODUCED(kh_claim_c1(few, 12, NULL)); /* Wilson of 1 of 1: from 0.21, above 1/12 */
-    NOT(kh_claim_c1(none, 12, NULL));
+    UNTESTED(kh_claim_c1(few, 12, NULL));
+    REPRODUCED(kh_claim_c1(enough, 12, NULL));
+    UNTESTED(kh_claim_c1(none, 12, NULL));
     UNTESTED(kh_claim_c1(one_block, 1, NULL));
 }
 
@@ -88,6 +106,9 @@ static void c2_counts_the_last_third(void **state) {
     REPRODUCED(kh_claim_c2(all, 12, NULL));
     MIXED(kh_claim_c2(many, 12, NULL));
     NOT(kh_claim_c2(third, 12, NULL));
+    const size_t few[12] = {[10] = 5}, enough[12] = {[10] = 6};
+    UNTESTED(kh_claim_c2(few, 12, NULL));
+    REPRODUCED(kh_claim_c2(enough, 12, NULL));
 }
 
 static void c3_needs_classes_on_both_sides(void **state) {
@@ -295,6 +316,7 @@ static void scaling_in_float_moves_at_most_a_level(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(above_chance_and_bar),
+        cmocka_unit_test(intervals_need_six_things),
         cmocka_unit_test(two_parts),
         cmocka_unit_test(verdicts_have_names),
         cmocka_unit_test(later_blocks_are_the_last_third),
