@@ -222,9 +222,11 @@ KH_API kh_status kh_source_read_image(const kh_source *source, size_t index,
 /* ---- label maps ------------------------------------------------------------------------------ */
 
 /* What is where in the pictures of a set: a folder in Broden's layout (index.csv, label.csv,
- * category.csv, images/), or one of ImageNet-S (masks/ or the folder itself with a PNG for each
- * image, and labels.txt with the name of label 1, 2, ... on each line). In a PNG map the label is
- * R + 256 G; 0 is unlabelled, and so is what lies beyond the last label. */
+ * category.csv, images/), or one of ImageNet-S: a PNG for each image, anywhere in it, and
+ * labels.txt with the wnid or name of label 1, 2, ... on each line. In a PNG map the label is R +
+ * 256 G; 0 is unlabelled. With labels.txt a label beyond its last line breaks the map, but for what
+ * ImageNet-S leaves out: above 919, when no more are named. With Broden's tables it is unlabelled.
+ */
 typedef struct kh_label_set kh_label_set;
 
 typedef struct kh_map_label {
@@ -232,8 +234,8 @@ typedef struct kh_map_label {
     size_t category;
 } kh_map_label;
 
-/* Errors: KH_E_NOT_FOUND; KH_E_FORMAT with file and line. limits may be NULL. Pair:
- * kh_label_set_close. */
+/* Errors: KH_E_NOT_FOUND, with what a missing labels.txt has to hold; KH_E_FORMAT with file and
+ * line. limits may be NULL. Pair: kh_label_set_close. */
 KH_API kh_status kh_label_set_open(const char *folder, const kh_limits *limits, kh_label_set **out,
                                    kh_error *err);
 KH_API void kh_label_set_close(kh_label_set *set);

@@ -3,6 +3,7 @@
 #include "cli/ablate.h"
 #include "cli/atlas.h"
 #include "cli/commands.h"
+#include "cli/images.h"
 #include "cli/outdir.h"
 
 #include "base/file.h"
@@ -86,8 +87,9 @@ static const kh_option options[] = {
      "Tokens at which coefficients change: all, the class token, patches, patches that show the"
      " image's class, or all other patches (both with --truth). Default: all."},
     {KH_OPT_TEXT, "truth", 0, offsetof(settings, truth), "DIR",
-     "Label maps of the images, in the layout of Broden or ImageNet-S, for --tokens mask and"
-     " context. Images without, or with one that cannot be read, are left out."},
+     KH_LABEL_MAPS
+     " For --tokens mask and context; images without, or with one that cannot be read,"
+     " are left out."},
     {KH_OPT_TEXT, "patches", 0, offsetof(settings, patches), "nearest|majority",
      "A patch shows what its first pixel shows, or most of its pixels. Default: nearest."},
     {KH_OPT_SECTION, "Designs", 0, 0, NULL, NULL},

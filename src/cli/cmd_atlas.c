@@ -49,8 +49,8 @@ static void defaults(void *at) {
          0,                                                                                        \
          offsetof(settings, truth),                                                                \
          "DIR",                                                                                    \
-         "Label maps of the images, in the layout of Broden or ImageNet-S: once the run is"        \
-         " complete, a second pass dissects every neuron into OUT/dissect."},                      \
+         KH_LABEL_MAPS                                                                             \
+         " Once the run is complete, a second pass dissects every neuron into OUT/dissect."},      \
         {KH_OPT_TEXT, "lenses",                                                                    \
          0,           offsetof(settings, lenses),                                                  \
          "NAMES",     "Lenses with commas between, or all. Default: the cheap ones."},             \

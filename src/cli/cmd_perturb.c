@@ -1,6 +1,7 @@
 /* keyhole perturb: what a model still recognises when attention is cut or tokens are missing. */
 #define _POSIX_C_SOURCE 200809L
 #include "cli/commands.h"
+#include "cli/images.h"
 #include "cli/inputs.h"
 #include "cli/perturb.h"
 
@@ -27,8 +28,8 @@ static void defaults(void *at) {
 static const kh_option options[] = {
     {KH_OPT_TEXT, "out", 'o', AT(out), "DIR", "Folder for tables, maps and pictures."},
     {KH_OPT_TEXT, "truth", 0, AT(truth), "DIR",
-     "Label maps of the images, in the layout of Broden or ImageNet-S: also leaves only tokens that"
-     " show the class, and only the others."},
+     KH_LABEL_MAPS
+     " With them also only tokens that show the class are left, and only the others."},
     {KH_OPT_TEXT, "tokens", 0, AT(tokens), "nearest|majority",
      "A patch shows what its first pixel shows, as Vilas et al. resize masks, or most of its"
      " pixels. Default: nearest."},

@@ -36,8 +36,7 @@ static void defaults(void *at) {
 static const kh_option options[] = {
     {KH_OPT_TEXT, "out", 'o', OWN(out), "DIR",
      "Folder for the page, its tables and figures. Default: keyhole-reproduce."},
-    {KH_OPT_TEXT, "truth", 0, OWN(truth), "DIR",
-     "Label maps of the images, in the layout of Broden or ImageNet-S: C9, C10, C12 need them."},
+    {KH_OPT_TEXT, "truth", 0, OWN(truth), "DIR", KH_LABEL_MAPS " C9, C10 and C12 need them."},
     {KH_OPT_TEXT, "atlas", 0, OWN(atlas), "RUN",
      "A complete run of keyhole atlas over the same images. Default: one is made in DIR/atlas."},
     {KH_OPT_TEXT, "ablate", 0, OWN(ablate), "RUN",

@@ -9,6 +9,13 @@
 #define KH_SORT_CLASSES "put them in folders named after their classes"
 #define KH_GIVE_CLASSES KH_SORT_CLASSES ", or give --label-file FILE"
 
+/* What --truth DIR takes, in its help. */
+#define KH_LABEL_MAPS                                                                              \
+    "Label maps of the images. DIR has the tables of Broden (index.csv), or as in ImageNet-S a"    \
+    " PNG map for each image, CLASS/NAME.png, and labels.txt with the wnid or name of label 1,"    \
+    " 2, ... on each line: for ImageNet-S a copy of its ImageNetS_categories_*.txt"                \
+    " (docs/formats.md)."
+
 typedef struct kh_broken_image {
     const char *path; /* borrowed from the inputs */
     char *reason;     /* fit for a terminal */

@@ -117,6 +117,30 @@ static kh_status read_map(const kh_label_set *set, const char *name, kh_image *o
     return status;
 }
 
+static size_t label_at(const kh_image *map, size_t pixel) {
+    return map->rgb[3 * pixel] + 256u * map->rgb[3 * pixel + 1];
+}
+
+/* A list of names that is too short is another set's, and then all its names are suspect. */
+static kh_status check_labels(const kh_label_set *set, const char *name, const kh_image *map,
+                              kh_error *err) {
+    const size_t known = set->label_count, pixels = map->width * map->height;
+    if (!set->is_named_by_list) return KH_OK;
+    for (size_t p = 0; p < pixels; p++) {
+        const size_t label = label_at(map, p);
+        if (label <= known) continue;
+        if (label > KH_IMAGENET_S_LABELS && known <= KH_IMAGENET_S_LABELS) continue;
+        char shown[2][KH_SHOWN_BYTES];
+        return kh_fail(err, KH_E_FORMAT,
+                       "label map '%s' has label %zu, but '%s/labels.txt' has %zu line%s, one for "
+                       "each label",
+                       kh_shown(name, strlen(name), shown[0], sizeof shown[0]), label,
+                       kh_shown(set->folder, strlen(set->folder), shown[1], sizeof shown[1]), known,
+                       KH_S(known));
+    }
+    return KH_OK;
+}
+
 /* Labels where nothing is known yet. */
 static void lay_map(const kh_label_set *set, const kh_image *map, const kh_preprocess *how,
                     const double *x, const double *y, uint16_t *out) {
@@ -126,8 +150,7 @@ static void lay_map(const kh_label_set *set, const kh_image *map, const kh_prepr
             if (*at || x[column] < 0 || y[row] < 0) continue;
             const size_t sx = (size_t)(x[column] * (double)map->width);
             const size_t sy = (size_t)(y[row] * (double)map->height);
-            const uint8_t *rgb = map->rgb + 3 * (sy * map->width + sx);
-            const size_t label = rgb[0] + 256u * rgb[1];
+            const size_t label = label_at(map, sy * map->width + sx);
             if (label <= set->label_count) *at = (uint16_t)label;
         }
 }
@@ -150,7 +173,8 @@ static kh_status lay_item(const kh_label_set *set, const kh_labelled_image *imag
     if (!is_number) KH_TRY(read_map(set, item, &map, err));
     const size_t width = image->width ? image->width : is_number ? how->width : map.width;
     const size_t height = image->height ? image->height : is_number ? how->height : map.height;
-    kh_status status = kh_preprocess_places(how, width, height, x, y, err);
+    kh_status status = is_number ? KH_OK : check_labels(set, item, &map, err);
+    if (!status) status = kh_preprocess_places(how, width, height, x, y, err);
     if (!status && is_number && (label == 0 || label > set->label_count))
         status = kh_fail(err, KH_E_FORMAT, "image '%s' has label %zu; there are %zu", image->key,
                          label, set->label_count);

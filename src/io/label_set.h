@@ -5,7 +5,8 @@
 #include "base/status.h"
 #include "keyhole/io.h"
 
-enum { KH_LABEL_CATEGORIES = 16, KH_LABELS = 65535 };
+/* ImageNet-S marks what is not to be counted with 1000, behind its 919 classes. */
+enum { KH_LABEL_CATEGORIES = 16, KH_LABELS = 65535, KH_IMAGENET_S_LABELS = 919 };
 
 typedef struct kh_labelled_image {
     char *key;                        /* "folder/name" without ending */
@@ -20,6 +21,7 @@ struct kh_label_set {
     char *names[KH_LABELS + 1]; /* NULL: not used */
     uint8_t category_of[KH_LABELS + 1];
     size_t label_count;
+    bool is_named_by_list; /* labels.txt: a map may have no label beyond it */
     char *categories[KH_LABEL_CATEGORIES];
     size_t category_count;
     kh_limits limits;

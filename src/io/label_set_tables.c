@@ -1,6 +1,5 @@
 /* The tables of a set of label maps: Broden's CSV files, or a folder of maps with a list of names.
  */
-#define _POSIX_C_SOURCE 200809L
 #include "io/label_set.h"
 
 #include "base/alloc.h"
@@ -242,18 +241,46 @@ kh_status kh_label_set_read_broden(kh_label_set *set, kh_error *err) {
 
 /* ---- a folder of maps ---------------------------------------------------------------------- */
 
+#define NAMES_EXPECTED                                                                             \
+    "it has to hold the wnid or name of label 1, 2, ... on each line; for ImageNet-S it is a copy" \
+    " of its ImageNetS_categories_*.txt"
+
+static const char *shown_folder(const kh_label_set *set, char *out) {
+    return kh_shown(set->folder, strlen(set->folder), out, KH_SHOWN_BYTES);
+}
+
+static kh_status require_names(const kh_label_set *set, kh_error *err) {
+    char *path = kh_path_join(set->folder, "labels.txt"), shown[KH_SHOWN_BYTES];
+    if (!path) return kh_fail(err, KH_E_MEMORY, "no memory for a path");
+    const bool is_there = kh_file_exists(path);
+    kh_free(path);
+    if (is_there) return KH_OK;
+    return kh_fail(err, KH_E_NOT_FOUND,
+                   "'%s' has no index.csv, as Broden has, so it needs labels.txt: " NAMES_EXPECTED,
+                   shown_folder(set, shown));
+}
+
 static kh_status read_names(kh_label_set *set, kh_sha256 *sha, kh_error *err) {
     table t;
-    kh_status status = open_table(set, "labels.txt", sha, &t, err);
-    char *rest = NULL;
+    char shown[KH_SHOWN_BYTES];
     size_t number = 0;
-    for (char *line = status ? NULL : strtok_r((char *)t.bytes, "\n", &rest); line && !status;
-         line = strtok_r(NULL, "\n", &rest)) {
+    KH_TRY(open_table(set, "labels.txt", sha, &t, err));
+    kh_status status = KH_OK;
+    for (char *next = t.next; next && !status;) {
+        char *line = next, *end = strchr(line, '\n');
+        next = end ? end + 1 : NULL;
+        if (end) *end = '\0';
         line[strcspn(line, "\r")] = '\0';
-        status = ++number <= KH_LABELS ? add_label(set, number, line, 0, err)
-                                       : kh_fail(err, KH_E_LIMIT, "labels.txt: too many labels");
+        number++;
+        if (*line == '\0') continue; /* a number without a name */
+        status = number <= KH_LABELS ? add_label(set, number, line, 0, err)
+                                     : kh_fail(err, KH_E_LIMIT, "labels.txt: too many labels");
     }
     kh_free(t.bytes);
+    if (!status && set->label_count == 0)
+        status = kh_fail(err, KH_E_FORMAT, "'%s/labels.txt' is empty; " NAMES_EXPECTED,
+                         shown_folder(set, shown));
+    set->is_named_by_list = true;
     return status;
 }
 
@@ -264,6 +291,7 @@ kh_status kh_label_set_read_masks(kh_label_set *set, kh_error *err) {
     char *operands[] = {set->folder};
     const size_t prefix = strlen(set->folder);
     kh_status status = add_category(set, "object", err);
+    if (!status) status = require_names(set, err);
     if (!status) status = read_names(set, sha, err);
     if (!status) status = kh_source_open(operands, 1, NULL, &files, err);
     for (size_t i = 0; !status && i < kh_source_count(files); i++) {

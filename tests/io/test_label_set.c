@@ -153,11 +153,18 @@ static void what_is_wrong_is_named(void **state) {
 static void a_folder_of_masks_needs_only_names(void **state) {
     (void)state;
     folder = kh_test_folder("masks");
-    write_text("labels.txt", "tench\ngoldfish\r\n");
-    write_map("n01440764/x.png", 1, 2);
-    write_map("n01443537/y.png", 919, 1); /* beyond the last label: ignored */
-    kh_label_set *set = open_set();
     kh_error err = {0};
+    kh_label_set *set = NULL;
+    write_map("n01440764/x.png", 1, 2);
+    kh_assert_fails(kh_label_set_open(folder, NULL, &set, &err), KH_E_NOT_FOUND,
+                    "needs labels.txt: it has to hold the wnid or name of label 1, 2, ...");
+    write_text("labels.txt", "\n");
+    kh_assert_fails(kh_label_set_open(folder, NULL, &set, &err), KH_E_FORMAT,
+                    "labels.txt' is empty");
+    write_text("labels.txt", "tench\ngoldfish\r\n");
+    write_map("n01443537/y.png", 1000, 1); /* ImageNet-S: not to be counted */
+    write_map("n01443537/z.png", 0, 3);
+    set = open_set();
     size_t index;
     uint16_t out[16];
     bool has;
@@ -168,6 +175,18 @@ static void a_folder_of_masks_needs_only_names(void **state) {
     kh_assert_ok(kh_label_set_read(set, index, 0, &square, out, &has, &err));
     for (size_t p = 0; p < 16; p++)
         assert_int_equal(out[p], p % 4 < 2 ? 0 : 1);
+    assert_true(kh_label_set_find(set, "n01443537/z.JPEG", &index));
+    kh_assert_fails(kh_label_set_read(set, index, 0, &square, out, &has, &err), KH_E_FORMAT,
+                    "label map 'n01443537/z.png' has label 3, but '");
+    assert_non_null(strstr(err.text, "labels.txt' has 2 lines, one for each label"));
+    kh_label_set_close(set);
+    write_text("labels.txt", "tench\n\ngoldfish\n\n"); /* a line is a number, named or not */
+    set = open_set();
+    assert_int_equal(kh_label_set_labels(set), 3);
+    assert_string_equal(kh_label_set_label(set, 2).name, "");
+    assert_string_equal(kh_label_set_label(set, 3).name, "goldfish");
+    kh_assert_ok(kh_label_set_read(set, index, 0, &square, out, &has, &err));
+    assert_int_equal(out[3], 3);
     kh_label_set_close(set);
 }
 
