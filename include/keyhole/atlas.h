@@ -59,6 +59,9 @@ typedef struct kh_atlas_options {
     /* Pixel truth for the lens "dissect", with thresholds [blocks * neurons] of a complete run over
      * the same images (kh_atlas_thresholds). Borrowed; NULL: none. */
     const kh_label_set *label_set;
+    bool reads_broken_again;       /* images that could not be read are still to be done, where
+                                      this process holds the state that says so and the run is not
+                                      complete; always when a state has no others */
     const float *thresholds;
     const float *rotated; /* thresholds of rotated units of that run (kh_atlas_rotated), or NULL */
     const kh_decode_options *decode;
@@ -78,7 +81,7 @@ KH_API kh_status kh_atlas_check_lenses(const char *names, kh_error *err);
 typedef struct kh_atlas_summary {
     size_t images, done_before, done_now, broken;
     size_t broken_maps; /* images whose label maps could not be read: as if they had none */
-    bool is_complete;   /* tables are written */
+    bool is_complete;   /* tables are written; not so when no image could be read */
     bool has_written;   /* by this call */
     double seconds;     /* of the pass over images, in which: */
     double load_seconds, pass_seconds, lens_seconds; /* waiting for images; forward; lenses */

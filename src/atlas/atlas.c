@@ -74,6 +74,38 @@ static kh_status state_path(const run *r, size_t process, size_t processes, char
                          processes);
 }
 
+/* The state files that a process of this run holds in memory. */
+static bool is_held(const run *r, const char *path) {
+    char held[KH_ATLAS_PATH];
+    const size_t size = is_team(r) ? r->options.team->size : 1;
+    if (size == 1) return strcmp(path, r->own) == 0;
+    for (size_t rank = 0; rank < size; rank++)
+        if (!state_path(r, rank, size, held, NULL) && strcmp(path, held) == 0) return true;
+    return false;
+}
+
+/* Of a state that is held, and so will be written anew: images that could not be read are still to
+ * be done when that was asked for, or when there are no others in it. */
+static kh_status let_go(const run *r, kh_state_head *head, kh_error *err) {
+    const bool is_empty = kh_ranges_total(&head->covered) == head->broken_count;
+    if (r->options.only_merge || !(r->options.reads_broken_again || is_empty)) return KH_OK;
+    return kh_state_forget_broken(head, err);
+}
+
+/* The tables would be made without them, and the states go. */
+static kh_status refuse_to_miss(const run *r, const kh_shard *shard, kh_error *err) {
+    char shown[KH_SHOWN_BYTES];
+    const size_t broken = shard->head.broken_count;
+    if (!r->options.reads_broken_again || r->options.shards > 1 || broken == 0) return KH_OK;
+    return kh_fail(err, KH_E_ARG,
+                   "'%s' says of %zu image%s that %s could not be read: the part that wrote it "
+                   "reads %s again with --resume (--shard I/N as in its name), then this command; "
+                   "without --resume it goes on without %s",
+                   kh_shown(shard->path, strlen(shard->path), shown, sizeof shown), broken,
+                   KH_S(broken), broken == 1 ? "it" : "they", broken == 1 ? "it" : "them",
+                   broken == 1 ? "it" : "them");
+}
+
 /* Reads all heads and refuses those of another run. */
 static kh_status find_states(run *r, kh_error *err) {
     const kh_atlas_options *o = &r->options;
@@ -83,6 +115,8 @@ static kh_status find_states(run *r, kh_error *err) {
     for (size_t i = 0; i < r->shards.count; i++) {
         kh_shard *shard = &r->shards.items[i];
         KH_TRY(kh_origin_same(r->job.head.fingerprint, shard->head.fingerprint, shard->path, err));
+        KH_TRY(is_held(r, shard->path) ? let_go(r, &shard->head, err)
+                                       : refuse_to_miss(r, shard, err));
         for (size_t k = 0; k < shard->head.covered.count; k++)
             if (kh_ranges_add(&r->covered, shard->head.covered.items[k].first,
                               shard->head.covered.items[k].end, err))
@@ -98,9 +132,14 @@ static kh_status take_own(run *r, kh_error *err) {
     kh_status status = kh_state_read_head(r->own, &head, err);
     if (!status) status = kh_origin_same(r->job.head.fingerprint, head.fingerprint, r->own, err);
     if (!status) status = absorb(r, r->own, err);
+    const size_t broken = head.broken_count;
+    if (!status) status = let_go(r, &head, err);
+    const bool is_less = head.broken_count < broken;
     if (!status) status = kh_state_join(&r->job.head, &head, err);
     kh_state_head_clear(&head);
-    return status;
+    /* another process may do them, and after a kill they must not be in two states */
+    const bool is_one = !is_team(r) && r->options.shards == 1;
+    return !status && is_less && !is_one ? save(r, err) : status;
 }
 
 /* ---- work ---------------------------------------------------------------------------------- */
@@ -144,16 +183,6 @@ static kh_status do_missing(run *r, kh_error *err) {
     r->summary.pass_seconds = r->job.pass_seconds;
     r->summary.lens_seconds = r->job.lens_seconds;
     return status;
-}
-
-/* The state files that a process of this run holds in memory. */
-static bool is_held(const run *r, const char *path) {
-    char held[KH_ATLAS_PATH];
-    const size_t size = is_team(r) ? r->options.team->size : 1;
-    if (size == 1) return strcmp(path, r->own) == 0;
-    for (size_t rank = 0; rank < size; rank++)
-        if (!state_path(r, rank, size, held, NULL) && strcmp(path, held) == 0) return true;
-    return false;
 }
 
 static bool has_no_others(const run *r) {
@@ -200,6 +229,7 @@ static kh_status finish(run *r, kh_error *err) {
                        (unsigned long long)gap.first, (unsigned long long)(gap.end - 1));
     kh_state_sort_broken(&r->job.head);
     count_broken(r);
+    if (r->summary.broken == r->summary.images) return KH_OK; /* there is nothing to write */
     const kh_status maps = kh_atlas_check_maps(&r->job, err);
     r->is_void = maps != KH_OK;
     if (r->is_void) remove_states(r); /* or nobody would look at the maps again */
@@ -247,8 +277,7 @@ static kh_status work_together(run *r, kh_error *err) {
     r->summary.done_now = (size_t)all;
     KH_TRY(kh_team_agree(team, kh_team_merge(team, &r->job, err), err));
     KH_TRY(kh_team_agree(team, is_lead(r) ? finish(r, err) : KH_OK, err));
-    r->summary.is_complete = true;
-    return KH_OK;
+    return kh_team_share(team, &r->summary.is_complete, sizeof r->summary.is_complete, err);
 }
 
 /* ---- a whole call -------------------------------------------------------------------------- */
@@ -333,21 +362,20 @@ static kh_status take_stock(run *r, kh_error *err) {
 
 /* Each process: its own state, and what it will do. */
 static kh_status get_ready(run *r, kh_error *err) {
-    const kh_atlas_options *o = &r->options;
-    const size_t process = is_team(r) ? o->team->rank : o->shard;
-    const size_t processes = is_team(r) ? o->team->size : o->shards;
     r->summary.done_before = (size_t)kh_ranges_total(&r->covered);
-    KH_TRY(state_path(r, process, processes, r->own, err));
     KH_TRY(kh_atlas_begin(&r->job, err));
     KH_TRY(take_own(r, err));
-    KH_TRY(kh_watch_begin(&r->watch, o->team, err));
+    KH_TRY(kh_watch_begin(&r->watch, r->options.team, err));
     return plan_work(r, err);
 }
 
 static kh_status work(run *r, kh_error *err) {
     const kh_team *team = r->options.team;
     kh_range_ids gap;
+    const size_t process = is_team(r) ? team->rank : r->options.shard;
+    const size_t processes = is_team(r) ? team->size : r->options.shards;
     r->summary.images = r->job.setup.images;
+    KH_TRY(kh_team_agree(team, state_path(r, process, processes, r->own, err), err));
     KH_TRY(kh_team_agree(team, is_lead(r) ? take_stock(r, err) : KH_OK, err));
     KH_TRY(kh_team_share_ranges(team, &r->covered, err));
     KH_TRY(kh_team_agree(team, get_ready(r, err), err));
@@ -365,8 +393,9 @@ static kh_status work(run *r, kh_error *err) {
     if (r->todo.count > 0 && !saves_late) KH_TRY(save(r, err));
     if (!is_last) return KH_OK;
     const kh_status status = finish(r, err);
-    if (status && r->todo.count > 0 && saves_late && !r->is_void) (void)save(r, NULL);
-    return status;
+    if (r->summary.is_complete || r->todo.count == 0 || !saves_late || r->is_void) return status;
+    const kh_status saved = save(r, status ? NULL : err);
+    return status ? status : saved;
 }
 
 static kh_status begin(run *r, kh_ctx *ctx, const kh_model *model, const kh_source *source,

@@ -69,6 +69,30 @@ void kh_state_sort_broken(kh_state_head *head) {
               compare_broken);
 }
 
+kh_status kh_state_forget_broken(kh_state_head *head, kh_error *err) {
+    kh_ranges left = {0};
+    kh_status status = KH_OK;
+    size_t next = 0;
+    kh_state_sort_broken(head);
+    for (size_t i = 0; i < head->covered.count && !status; i++) {
+        uint64_t at = head->covered.items[i].first;
+        const uint64_t end = head->covered.items[i].end;
+        for (; next < head->broken_count && head->broken[next].id < end && !status; next++) {
+            if (head->broken[next].id < at) continue;
+            status = kh_ranges_add(&left, at, head->broken[next].id, err);
+            at = head->broken[next].id + 1;
+        }
+        if (!status) status = kh_ranges_add(&left, at, end, err);
+    }
+    kh_ranges_clear(status ? &left : &head->covered);
+    if (status) return status;
+    head->covered = left;
+    free_list(head->broken, head->broken_count);
+    head->broken = NULL;
+    head->broken_count = 0;
+    return KH_OK;
+}
+
 kh_status kh_state_join(kh_state_head *head, const kh_state_head *other, kh_error *err) {
     for (size_t i = 0; i < other->covered.count; i++)
         KH_TRY(kh_ranges_add(&head->covered, other->covered.items[i].first,

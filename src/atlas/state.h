@@ -33,6 +33,9 @@ kh_status kh_state_add_broken_maps(kh_state_head *head, uint64_t id, const char 
                                    kh_error *err);
 /* Both lists in order of id. */
 void kh_state_sort_broken(kh_state_head *head);
+/* As if the broken images had not been looked at yet: they are in no lens. Not so their label maps:
+ * those images are. */
+kh_status kh_state_forget_broken(kh_state_head *head, kh_error *err);
 /* Takes over ranges and broken images of another state. Errors: KH_E_ARG they overlap. */
 kh_status kh_state_join(kh_state_head *head, const kh_state_head *other, kh_error *err);
 

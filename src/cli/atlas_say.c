@@ -101,12 +101,20 @@ kh_status kh_atlas_say_summary(const kh_atlas_summary *t, const kh_source *sourc
     printf("%zu image%s: %zu %s done, %zu done now", t->images, KH_S(t->images), t->done_before,
            t->done_before == 1 ? "was" : "were", t->done_now);
     if (t->seconds > 0 && t->done_now) printf(" (%.3g images/s)", (double)t->done_now / t->seconds);
-    if (t->broken) printf(", %zu could not be read (table broken)", t->broken);
+    const bool is_empty = !t->is_complete && o->shards == 1;
+    if (t->broken)
+        printf(", %zu could not be read (%s)", t->broken,
+               is_empty         ? "the same command reads them again"
+               : t->is_complete ? "table broken; only --overwrite reads them again"
+                                : "--resume reads them again");
     if (t->broken_maps)
-        printf(", label maps of %zu could not be read (table broken_maps)", t->broken_maps);
+        printf(", label maps of %zu could not be read (table broken_maps%s)", t->broken_maps,
+               t->is_complete ? "; without dissect/ the same command reads them again" : "");
     if (t->is_complete)
         printf("\ncomplete: %s%s%s%s%s\n", run, o->out == run ? "" : " with ",
                o->out == run ? "" : o->out, is_last ? ", digest " : "", digest);
+    else if (is_empty)
+        printf("\nnot complete: %s, no image could be read\n", o->out);
     else
         printf("\nthis shard%s is done; keyhole merge joins it with the others%s\n",
                o->out == run ? "" : " of the second pass",

@@ -89,8 +89,8 @@ static const kh_option atlas_options[] = {
     {KH_OPT_SIZE, "checkpoint", 0, offsetof(settings, checkpoint), "SECONDS",
      "State goes to the disk this often. Default: 600."},
     {KH_OPT_FLAG, "resume", 0, offsetof(settings, resume), NULL,
-     "Insist that DIR holds a run to go on with, and say what is left of it. (Without it a run that"
-     " is there is finished as well.)"},
+     "Insist that DIR holds a run to go on with, say what is left of it, and read images again that"
+     " could not be read. (Without it a run that is there is finished as well, without those.)"},
     {KH_OPT_FLAG, "overwrite", 0, offsetof(settings, overwrite), NULL,
      "Begin again: remove what an earlier run left in DIR. With --shard only this part's work: DIR"
      " with what other parts have done is refused."},
@@ -201,6 +201,7 @@ static kh_status fill_request(const settings *s, bool only_merge, size_t count, 
     for (size_t i = 0; i < count; i++)
         kh_text_addf(&q->command, " %s", operands[i]);
     q->options.command = q->command.data;
+                                    .reads_broken_again = s->resume,
     KH_TRY(kh_atlas_check_numbers(&q->options, err));
     KH_TRY(kh_atlas_check_lenses(s->lenses, err));
     if (s->shard) KH_TRY(parse_shard(s->shard, &q->options, err));
@@ -237,7 +238,8 @@ static kh_status report(work *w, const kh_atlas_summary *summary, const kh_atlas
     if (w->team->rank == 0 && (is_last || !json || !summary->is_complete))
         status = kh_atlas_say_summary(summary, w->source, o, w->s->out, is_last, lacks_second, json,
                                       err);
-    if (!status && w->team->rank == 0 && summary->broken > 0 && o->out == w->s->out)
+    const bool is_empty = !summary->is_complete && o->shards == 1;
+    if (!status && w->team->rank == 0 && summary->broken > 0 && (is_empty || o->out == w->s->out))
         status = kh_atlas_say_broken(&w->session, w->source, o, err);
     return kh_team_agree(w->team, status, err);
 }
@@ -295,6 +297,9 @@ static kh_status open_all(work *w, size_t count, char **operands, kh_error *err)
     if (w->s->truth) KH_TRY(kh_atlas_check_truth(w->s->truth, w->source, &w->session, err));
     if (w->s->truth && !w->s->dry_run && w->team->rank == 0)
         KH_TRY(kh_atlas_second_check(w->s->out, w->s->overwrite, err));
+    if (there.broken)
+        printf("; %zu could not be read, those of this part are read again", there.broken);
+    putchar('\n');
     if (w->s->resume && w->team->rank == 0) KH_TRY(say_what_is_left(w->s, err));
     return KH_OK;
 }

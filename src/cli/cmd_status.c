@@ -47,17 +47,23 @@ static kh_status look(const char *run_directory, pass passes[2], kh_error *err) 
     return passes[1].is_there ? kh_atlas_look(path, &passes[1].found, err) : KH_OK;
 }
 
-static void print_pass(const pass *p, const char *which, bool is_whole) {
+static void print_pass(const pass *p, bool is_second, bool is_whole) {
+    const char *which = is_second ? "second pass: " : "";
     const kh_atlas_status *t = &p->found;
     if (p->is_missing) printf("%smissing; run the shards again with --truth, then merge\n", which);
     if (!p->is_there) return;
     if (t->is_complete && is_whole) printf("%scomplete\n", which);
+    const char *cure = is_second ? "; without dissect/ the same command reads them again"
+                                 : "; only keyhole atlas --overwrite reads them again";
+    if (t->broken && t->is_complete)
+        printf("%s%zu image%s could not be read%s\n", which, t->broken, KH_S(t->broken), cure);
     if (t->broken_maps)
-        printf("%slabel maps of %zu image%s could not be read\n", which, t->broken_maps,
-               KH_S(t->broken_maps));
+        printf("%slabel maps of %zu image%s could not be read%s\n", which, t->broken_maps,
+               KH_S(t->broken_maps), t->is_complete ? cure : "");
     if (t->shards || !t->is_complete)
-        printf("%s%zu of %zu image%s in %zu shard%s, %zu of them could not be read\n", which,
-               t->covered, t->images, KH_S(t->images), t->shards, KH_S(t->shards), t->broken);
+        printf("%s%zu of %zu image%s in %zu shard%s, %zu of them could not be read%s\n", which,
+               t->covered, t->images, KH_S(t->images), t->shards, KH_S(t->shards), t->broken,
+               t->broken && !t->is_complete ? "; --resume (of that part) reads them again" : "");
 }
 
 static int run(const void *from, size_t count, char **operands, kh_error *err) {
@@ -76,8 +82,8 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
         return kh_print_json(root, is_whole ? err : NULL) ? code : KH_EXIT_FAILED;
     }
     if (!is_whole) puts("damaged");
-    print_pass(&passes[0], "", is_whole);
-    print_pass(&passes[1], "second pass: ", is_whole);
+    print_pass(&passes[0], false, is_whole);
+    print_pass(&passes[1], true, is_whole);
     return code;
 }
 

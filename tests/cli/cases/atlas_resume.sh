@@ -30,3 +30,20 @@ keyhole atlas "$other" @list --out run -q --overwrite --lenses accuracy --no-fig
 ls run run/arrays; ls run/figures | grep -c "mine\|fig4"
 atlas --out run --overwrite --no-figures
 [ "$(keyhole status run --digest)" = "$first" ] && echo "the first run again"
+# images that could not be read are read again where a state says so: the digest of a run that could read them
+few() { keyhole atlas "$model" @few --lenses images,units -q --no-figures "$@" 2>/dev/null | sed 's/ (.*images.s)//; s/digest .*/digest/'; }
+for n in 0 1 2 3; do cp "$images/rgb_444.jpg" $n.jpg && echo $n.jpg; done > few
+few --out seen && mkdir away && mv 0.jpg 2.jpg away
+few --out gone --shard 0/2
+few --out gone --shard 1/2
+mv away/* . && few --out gone --shard 0/2
+keyhole status gone
+keyhole atlas "$model" @few --lenses images,units -q --out gone --resume; echo "status $?"
+few --out gone --shard 0/2 --resume
+cp -r gone late && few --out late --shard 1/2 --resume >/dev/null && few --out late
+# of a complete run nothing is left that could be added to
+few --out gone
+keyhole status gone
+few --out gone --resume
+few --out gone --overwrite
+cmp seen/run.sqlite gone/run.sqlite && cmp seen/run.sqlite late/run.sqlite && echo "as if they had been there"

@@ -17,3 +17,6 @@ keyhole atlas random:test_vit bad.png --out third --lenses images --no-figures -
 # done already, and still failed
 keyhole atlas random:test_vit bad.png --out third --lenses images --no-figures >/dev/null
 echo status $?
+keyhole status third
+cp "$DATA/golden/images/rgb_444.jpg" bad.png # and put right
+keyhole atlas random:test_vit bad.png --out third --lenses images --no-figures -q | sed 's/ (.*//; s/digest .*/digest/'
