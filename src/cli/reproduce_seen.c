@@ -89,12 +89,13 @@ typedef struct later_blocks {
 static kh_status look_at_later_blocks(const kh_reproduce *r, double chance, later_blocks *out,
                                       kh_error *err) {
     const size_t images = r->maps.images, blocks = r->info->blocks;
-    double *values = kh_calloc(images + blocks, sizeof *values), *mean = values + images;
+    double *values = kh_calloc(images + blocks, sizeof *values);
     *out = (later_blocks){.best = kh_claim_later(blocks),
                           .best_iou = (double)NAN,
                           .lowest = (double)NAN,
                           .highest = (double)NAN};
     if (!values) return kh_fail(err, KH_E_MEMORY, "no memory for %zu images", images);
+    double *mean = values + images; /* [blocks] */
     kh_status status = KH_OK;
     for (size_t b = kh_claim_later(blocks); b < blocks && !status; b++) {
         kh_band band = {0};
