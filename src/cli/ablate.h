@@ -41,7 +41,7 @@ kh_status kh_ablate_print_json(const kh_ablate_run *run, const char *out, kh_err
 kh_status kh_ablate_print_estimate(const kh_ablate_estimate *estimate,
                                    const kh_ablate_options *options, bool json, kh_error *err);
 
-/* Tables, run.sqlite; figures are listed in the manifest, which comes last. */
+/* Tables and run.sqlite, then figures, then the manifest, which lists what is there. */
 kh_status kh_ablate_write_files(const kh_ablate_run *run, const char *folder, kh_error *err);
 kh_status kh_ablate_write_figures(const kh_ablate_run *run, const char *folder, kh_error *err);
 

@@ -301,6 +301,7 @@ kh_status kh_ablate_write_files(const kh_ablate_run *run, const char *folder, kh
         write_summary(&t, a);
         status = kh_tables_close(&t);
     }
+    if (!status) status = kh_ablate_write_figures(run, folder, err);
     for (const kh_ablate_figure *f = kh_ablate_figures; f->stem && !status; f++) {
         status = kh_outdir_path(folder, path, sizeof path, err, "%s.png", f->stem);
         if (!status && kh_file_exists(path)) kh_outdir_list_figure(m, f->stem, f->meaning);

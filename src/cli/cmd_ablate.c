@@ -295,7 +295,6 @@ static kh_status measure(kh_ablate_run *run, const settings *s, kh_ablate_option
     if (run->broken_maps_status)
         return kh_fail(err, run->broken_maps_status, "no memory for a list of images");
     KH_TRY(kh_outdir_begin(s->out, "ablate", err));
-    KH_TRY(kh_ablate_write_figures(run, s->out, err));
     KH_TRY(kh_ablate_write_files(run, s->out, err));
     return kh_ablate_discard(p->state, err);
 }

@@ -81,6 +81,8 @@ kh_status kh_ablate_run_designs(kh_ablate_study *s, kh_error *err) {
         status =
             visit_batch(s, &r, s->visited, left < s->o.image_batch ? left : s->o.image_batch, err);
     }
+    /* whatever becomes of the tables; a disk without room for it may have some for them */
+    if (!status) (void)kh_ablate_save(s, KH_ABLATE_SECOND, true, NULL);
     if (!status && s->o.progress)
         (void)s->o.progress(s->o.progress_user, "images", 2 * s->asked, 2 * s->asked);
     kh_ablate_base_clear(&r.donors);
