@@ -26,7 +26,7 @@ from golden_key_values import key_values, stable_top
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "tests/data/golden/vit_base"
 LABELS = [1, 6, 8, 9]  # classes the model tells apart a little
-CLASSES, PER_CLASS, EXEMPLARS, Q, K = 4, 6, 5, 0.995, 3
+CLASSES, PER_CLASS, EXEMPLARS, Q, K = 4, 6, 8, 0.995, 3
 
 
 def pictures(folder):
@@ -278,6 +278,25 @@ def main():
     scale = np.sqrt(values.var(2) + eps)[..., None]
     ln = fold / scale + (E @ beta + bias)
     raw = np.einsum("bjd,cd->bjc", values, E)
+
+    # reads and writes: class, hits, labelled, place, verdict. Six images of a class, eight exemplars: at
+    # least half of the six strongest, and three
+    verdicts = ("agree", "suppress", "other", "shared", "silent", "unknown")
+    own_score = ln - ln.mean(1, keepdims=True)
+    reads = np.zeros((blocks, neurons, 5))
+    for b in range(blocks):
+        for j in range(neurons):
+            shown = truth[ids[b, j]]
+            held = {c: (shown[:min(EXEMPLARS, (truth == c).sum())] == c) for c in dict.fromkeys(shown.tolist())}
+            is_read = {c: bool(h.mean() >= 0.5 and (h.sum() >= 3 or (truth == c).sum() >= EXEMPLARS)) for c, h in held.items()}
+            c = max(held, key=lambda c: (is_read[c], held[c].mean()))  # the first of equals
+            before = (own_score[b, j] > own_score[b, j, c]).sum()
+            verdict = ("shared" if not is_read[c] else "agree" if before < 5 else
+                       "suppress" if before + 1 > (classes + 1) / 2 else "other")
+            reads[b, j] = c, held[c].sum(), held[c].size, before, verdicts.index(verdict)
+            if peak[ids[b, j, 0], b, j] < 2.0 ** -13:
+                reads[b, j] = -1, 0, 0, -1, verdicts.index("silent")
+    out["reads_writes"] = reads
 
     # selectivity towards the class a value vector promotes most; maxima counted in 16 bins an octave
     target = ln.argmax(2)

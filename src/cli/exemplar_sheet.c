@@ -353,11 +353,11 @@ static const char *name_of(const kh_run *run, size_t c) {
 static void write_title(const kh_run *run, const kh_exemplars *e, char *title, size_t room) {
     char name[32];
     kh_neuron_format(e->neuron, name, sizeof name);
-    if (e->reads != KH_NO_CLASS && 2 * e->hits < e->labelled)
+    if (e->reads != KH_NO_CLASS && strcmp(e->verdict, "shared") == 0)
         (void)snprintf(title, room,
-                       "%s: no class has half of its %zu strongest pictures (%s most, %zu); it "
-                       "promotes %s",
-                       name, e->labelled, name_of(run, e->reads), e->hits, name_of(run, e->writes));
+                       "%s: no class has enough of its strongest pictures (%s most, %zu of %zu); "
+                       "it promotes %s",
+                       name, name_of(run, e->reads), e->hits, e->labelled, name_of(run, e->writes));
     else if (e->reads != KH_NO_CLASS && e->labelled > 0)
         (void)snprintf(title, room, "%s: %zu of its %zu strongest pictures show %s; it promotes %s",
                        name, e->hits, e->labelled, name_of(run, e->reads), name_of(run, e->writes));
@@ -374,9 +374,9 @@ static const char *meaning_of(const char *verdict) {
          "most nor in the lower half"},
         {"suppress", "the class that its strongest pictures show is in the lower half of what it "
                      "promotes"},
-        {"shared", "no class has half of its strongest pictures"},
+        {"shared", "no class has half of the strongest pictures that it could have"},
         {"silent", "it never fires"},
-        {"unknown", "its strongest pictures have no labels"}};
+        {"unknown", "its strongest pictures have no labels, or too few of several classes"}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(verdict, words[i][0]) == 0) return words[i][1];
     return "";

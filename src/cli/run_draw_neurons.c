@@ -111,20 +111,42 @@ void kh_draw_reads_writes(kh_plate *p) {
     static const char *const series[] = {"agree: among the five classes it promotes most",
                                          "between",
                                          "suppress: in the lower half of what it promotes",
-                                         "no class has half of its exemplars",
+                                         "shared: it reads no single class",
                                          "silent",
                                          "unknown: its exemplars have no labels"};
     enum { VERDICTS = 6 };
     const size_t blocks = p->run->blocks;
     double *of = shares(p, false, "reads_writes", "verdict", verdicts, VERDICTS);
     const double n = kh_plate_number(
+static double log_choose(double n, double k) {
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1);
+}
+
+/* Expected number of classes that a neuron with `exemplars` strongest pictures reads by chance: at
+ * least half of those a class can hold show it, at least three if it has fewer than exemplars. */
+static double read_by_chance(kh_plate *p, double exemplars) {
+    double sum = 0;
+    if (!kh_run_has(p->run, false, "class_accuracy")) return (double)NAN;
+    const double all = kh_plate_number(p, false, "SELECT sum(n) FROM class_accuracy");
+    const kh_answer *a = kh_plate_ask(p, false, "SELECT n FROM class_accuracy WHERE n > 0");
+    for (size_t r = 0; a && r < kh_answer_rows(a); r++) {
+        const double n = kh_answer_number(a, r, 0), depth = fmin(exemplars, n);
+        const double half = ceil(depth / 2), wanted = n < exemplars ? fmax(half, 3) : half;
+        for (double hits = wanted; hits <= depth; hits++) /* hypergeometric */
+            if (depth - hits <= all - n)
+                sum += exp(log_choose(n, hits) + log_choose(all - n, depth - hits) -
+                           log_choose(all, depth));
+    }
+    return sum;
+}
+
         p, false,
         "SELECT count(*) FROM exemplars WHERE block = 0 AND neuron = 0 AND level = 'top'");
     const double known = kh_plate_number(p, false,
                                          "SELECT count(*) FROM reads_writes WHERE verdict NOT IN "
                                          "('unknown', 'silent')");
     const double all = kh_plate_number(p, false, "SELECT count(*) FROM reads_writes");
-    if (!of || !(known > 0)) return; /* no labels, no page */
+    if (!of || !(known > 0)) return; /* no labels, or of one class, or few of each: no page */
     const size_t peak = kh_plate_peak(of, blocks);
     if (of[peak] > 0 && peak == 0)
         kh_plate_title(p,
@@ -137,14 +159,21 @@ void kh_draw_reads_writes(kh_plate *p) {
                        "0, %.0f %%",
                        peak, 100 * of[peak], 100 * of[0]);
     else
-        kh_plate_title(p, "No neuron writes the class that half of its strongest pictures show");
+        kh_plate_title(p, "No neuron writes the class it reads");
+    const double by_chance = fmin(read_by_chance(p, n), 1);
+    char chance[160] = "";
+    if (by_chance >= 0)
+        (void)snprintf(chance, sizeof chance,
+                       " With the pictures in random order at most %.1f %% of the neurons would "
+                       "read a class.",
+                       100 * by_chance);
     kh_plate_caption(
         p,
         "What a key neuron reads: the class that at least half of its (up to %.0f) "
         "strongest pictures show. What it writes: how much its value vector promotes "
         "that class (alignment ln minus the class's mean over the block). %zu neurons a "
         "block.",
-        n, p->run->neurons);
+        n, chance, p->run->neurons);
     kh_plate_limits(p, "what a neuron does with weaker activations, nor its effect through later "
                        "blocks.");
     kh_plate_open(p, 1);
@@ -169,7 +198,9 @@ void kh_draw_selectivity(kh_plate *p) {
     double *d = kh_plate_quartiles(p, false, "SELECT block, d FROM selectivity");
     double *chance = kh_plate_numbers(p, blocks);
     const double n = kh_plate_number(p, false, "SELECT max(n + rest) FROM selectivity");
-    if (!middle || !over || !d || !chance || !(n > 0)) return; /* no labels, no page */
+    const double asked = kh_plate_number(p, false, "SELECT count(auroc) FROM selectivity");
+    if (!middle || !over || !d || !chance || !(n > 0) || !(asked > 0))
+        return; /* no labels, or of one class alone: no page */
     for (size_t b = 0; b < blocks; b++)
         chance[b] = 0.5;
     const size_t peak = kh_plate_peak(over, blocks);

@@ -35,15 +35,20 @@ size_t kh_exemplars_distinct(const kh_top_entry *list, size_t count, const uint6
 /* Table "reads_writes": of each neuron, the classes of the images that wake it (best
  * [units, exemplars]) against what its value vector says about them.
  *
- *     agree     most exemplars show one class, and it is among the five the vector promotes most
- *     suppress  most exemplars show one class, and the vector's score for it is below the median
- *     other     most exemplars show one class; the vector has nothing to do with it
- *     shared    exemplars show several classes
+ *     agree     it reads one class, and that is among the five the vector promotes most
+ *     suppress  it reads one class, and the vector's score for it is below the median
+ *     other     it reads one class; the vector has nothing to do with it
+ *     shared    it reads none: exemplars show several classes
  *     silent    the neuron fires nowhere (largest coefficient below 2^-13)
- *     unknown   exemplars without true classes
+ *     unknown   exemplars without true classes, or of classes with fewer than three images; or all
+ *               images are of one class
  *
- * "Most" is at least half of the exemplars. Scores are `ln` alignments less each class's mean over
- * the block, so that a class everything speaks for does not win everywhere. */
+ * A neuron reads a class with n images when at least half of its min(K, n) strongest exemplars, of
+ * K, show it; if n < K, three at least. Images without a class are left out. `labelled` is how many
+ * exemplars were looked at for the class, `hits` how many of them show it.
+ *
+ * Scores are `ln` alignments less each class's mean over the block, so that a class everything
+ * speaks for does not win everywhere. */
 kh_status kh_exemplars_reads_writes(const kh_lens_setup *setup, const kh_top_entry *best,
                                     const kh_lens_out *out, kh_error *err);
 

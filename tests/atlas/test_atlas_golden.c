@@ -3,7 +3,7 @@
 
 #include "keyhole.h"
 
-enum { LABELS = 4, BLOCKS = 2, NEURONS = 96, DIM = 24, EXEMPLARS = 5 };
+enum { LABELS = 4, BLOCKS = 2, NEURONS = 96, DIM = 24, EXEMPLARS = 8 };
 static const int labels[LABELS] = {1, 6, 8, 9};
 
 /* Activations agree to 2e-5 (the gate of every site); sums of up to 96 such, over a norm of about
@@ -177,10 +177,10 @@ static void exemplars_are_the_images_with_the_largest_maxima(void **state) {
                                      BLOCKS * NEURONS * EXEMPLARS, &err));
     for (size_t i = 0; i < BLOCKS * NEURONS * EXEMPLARS; i++) {
         assert_near(number((int64_t)i, "SELECT image FROM exemplars WHERE level = 'top' AND "
-                                       "(block * 96 + neuron) * 5 + rank = ?1"),
+                                       "(block * 96 + neuron) * 8 + rank = ?1"),
                     ids[i], 0, 0, "image", i);
         assert_near(number((int64_t)i, "SELECT value FROM exemplars WHERE level = 'top' AND "
-                                       "(block * 96 + neuron) * 5 + rank = ?1"),
+                                       "(block * 96 + neuron) * 8 + rank = ?1"),
                     values[i], 0, ATOL, "value", i);
     }
     const double *patch = expect("exemplar_patch", BLOCKS * NEURONS);
@@ -188,6 +188,33 @@ static void exemplars_are_the_images_with_the_largest_maxima(void **state) {
         assert_near(number((int64_t)u, "SELECT patch FROM exemplars WHERE level = 'top' AND rank = "
                                        "0 AND block * 96 + neuron = ?1"),
                     patch[u], 0, 0, "patch", u);
+}
+
+/* Six images of each class and eight exemplars: what is asked of a class with few images. */
+static void reads_are_judged_by_what_a_class_can_hold(void **state) {
+    (void)state;
+    enum { COLUMNS = 5, AGREE = 0, SHARED = 3 };
+    static double want[BLOCKS * NEURONS * COLUMNS];
+    kh_error err = {0};
+    kh_answer *a;
+    kh_assert_ok(
+        kh_tensors_read_f64(golden, "reads_writes", false, want, BLOCKS * NEURONS * COLUMNS, &err));
+    kh_assert_ok(kh_store_db_ask(
+        database,
+        "SELECT class, hits, labelled, place, CASE verdict WHEN 'agree' THEN 0 WHEN 'suppress' "
+        "THEN 1 WHEN 'other' THEN 2 WHEN 'shared' THEN 3 WHEN 'silent' THEN 4 ELSE 5 END FROM "
+        "reads_writes ORDER BY block, neuron",
+        NULL, 0, &a, &err));
+    assert_int_equal(kh_answer_rows(a), BLOCKS * NEURONS);
+    size_t of[6] = {0};
+    for (size_t u = 0; u < BLOCKS * NEURONS; u++) {
+        of[(size_t)want[u * COLUMNS + 4]]++;
+        for (size_t i = 0; i < COLUMNS; i++)
+            assert_near(kh_answer_number(a, u, i), want[u * COLUMNS + i], 0, 0, "reads_writes",
+                        u * COLUMNS + i);
+    }
+    assert_true(of[AGREE] > 0 && of[SHARED] > 0); /* or the golden would say little */
+    kh_answer_free(a);
 }
 
 static void channels_have_exemplars_as_neurons_have(void **state) {
@@ -354,6 +381,7 @@ int main(void) {
         cmocka_unit_test(distributions_over_patches),
         cmocka_unit_test(class_means_and_their_concentration),
         cmocka_unit_test(exemplars_are_the_images_with_the_largest_maxima),
+        cmocka_unit_test(reads_are_judged_by_what_a_class_can_hold),
         cmocka_unit_test(channels_have_exemplars_as_neurons_have),
         cmocka_unit_test(selectivity_towards_the_promoted_class),
         cmocka_unit_test(distances_between_classes),

@@ -35,10 +35,26 @@ for key, top in ("disk_bytes", "run"), ("figure_bytes", "run/figures"):
 print(said["figures"])'
 # pages that the run behind them does not have go, and no other file
 touch again/mine.png again/fig4_7.png; ls again/fig4_*.svg
-keyhole atlas "$model" "$images" --lenses accuracy,units --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
+# of one class alone, which nothing can be told from: no reads_writes, no selectivity
+keyhole atlas "$model" "$images/class_1" --lenses accuracy,units,exemplars,selectivity --out two -q >/dev/null 2>&1; ls two/figures | grep -c png
 keyhole figures two -q --out again; ls again
 mkdir empty; keyhole figures empty; echo $?
 keyhole figures run -q --classes unicorn --out none; echo $?
+# of classes with six, four and two pictures, fewer than exemplars: read is what has half of the strongest that it could have, and three
+for c in 1 6 8; do mkdir -p few/class_$c; done
+cp "$images"/class_1/* few/class_1; cp $(ls "$images"/class_6/* | head -4) few/class_6; cp $(ls "$images"/class_8/* | head -2) few/class_8
+keyhole atlas "$model" few --lenses accuracy,exemplars --out some -q >/dev/null 2>&1
+python3 -c 'import sqlite3
+db = sqlite3.connect("some/run.sqlite")
+n, shown, wrong, names = {1: 6, 6: 4, 8: 2}, {}, 0, set()
+for b, j, c in db.execute("SELECT block, neuron, truth FROM exemplars WHERE level = \"top\" ORDER BY block, neuron, rank"): shown.setdefault((b, j), []).append(c)
+for b, j, verdict, c, hits, labelled in db.execute("SELECT block, neuron, verdict, class, hits, labelled FROM reads_writes WHERE verdict != \"silent\""):
+    of = {k: shown[b, j][:n[k]].count(k) for k in shown[b, j] if n[k] >= 3}
+    reads = [k for k in of if 2 * of[k] >= n[k] and of[k] >= 3]
+    best = max(reads or of, key=lambda k: of[k] / n[k])
+    names.add(verdict)
+    wrong += (c, hits, labelled, verdict == "shared") != (best, of[best], n[best], not reads)
+print(wrong, sorted(names), len(shown))'
 # exemplars: a page for each neuron, of the images of the run alone
 keyhole exemplars run "$model" "$images" --neurons b1n3,b0n5 -q --out sheets
 ls sheets
