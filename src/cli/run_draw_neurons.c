@@ -5,6 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
+/* An axis with room above and below a band of either sign, so that it does not look cut where it
+ * comes close to a tick. quartiles [3, blocks]. */
+static kh_figure_axis roomy(const kh_plate *p, const char *label, const double *quartiles) {
+    double low = 0, high = 0;
+    for (size_t i = 0; i < 3 * p->run->blocks; i++) { /* fmin and fmax leave NaN out */
+        low = fmin(low, quartiles[i]);
+        high = fmax(high, quartiles[i]);
+    }
+    const double room = 0.08 * (high - low);
+    return (kh_figure_axis){
+        .label = label, .low = low < 0 ? low - room : low, .high = high > 0 ? high + room : high};
+}
+
 void kh_draw_thresholds(kh_plate *p) {
     const char *of = "middle half of the neurons";
     double *threshold = kh_plate_quartiles(p, false,
@@ -44,7 +57,7 @@ void kh_draw_thresholds(kh_plate *p) {
                                         .lines = second,
                                         .line_count = 1});
     kh_plate_lines(p, (kh_figure_lines){.title = "Mean coefficient",
-                                        .y = {.label = "coefficient a"},
+                                        .y = roomy(p, "coefficient a", mean),
                                         .lines = third,
                                         .line_count = 1});
     kh_plate_bars(p, (kh_figure_bars){.title = "Silent neurons",
@@ -84,7 +97,7 @@ void kh_draw_channels(kh_plate *p) {
                                         .lines = ends,
                                         .line_count = 3});
     kh_plate_lines(p, (kh_figure_lines){.title = "Mean of a channel",
-                                        .y = {.label = "output"},
+                                        .y = roomy(p, "output", mean),
                                         .lines = middle,
                                         .line_count = 1});
 }
@@ -105,19 +118,6 @@ static double *shares(kh_plate *p, bool in_truth, const char *table, const char 
     return out;
 }
 
-void kh_draw_reads_writes(kh_plate *p) {
-    static const char *const verdicts[] = {"agree",  "other",  "suppress",
-                                           "shared", "silent", "unknown"};
-    static const char *const series[] = {"agree: among the five classes it promotes most",
-                                         "between",
-                                         "suppress: in the lower half of what it promotes",
-                                         "shared: it reads no single class",
-                                         "silent",
-                                         "unknown: its exemplars have no labels"};
-    enum { VERDICTS = 6 };
-    const size_t blocks = p->run->blocks;
-    double *of = shares(p, false, "reads_writes", "verdict", verdicts, VERDICTS);
-    const double n = kh_plate_number(
 static double log_choose(double n, double k) {
     return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1);
 }
@@ -140,6 +140,19 @@ static double read_by_chance(kh_plate *p, double exemplars) {
     return sum;
 }
 
+void kh_draw_reads_writes(kh_plate *p) {
+    static const char *const verdicts[] = {"agree",  "other",  "suppress",
+                                           "shared", "silent", "unknown"};
+    static const char *const series[] = {"agree: among the five classes it promotes most",
+                                         "between",
+                                         "suppress: in the lower half of what it promotes",
+                                         "shared: it reads no single class",
+                                         "silent",
+                                         "unknown: too few labelled pictures"};
+    enum { VERDICTS = 6 };
+    const size_t blocks = p->run->blocks;
+    double *of = shares(p, false, "reads_writes", "verdict", verdicts, VERDICTS);
+    const double n = kh_plate_number(
         p, false,
         "SELECT count(*) FROM exemplars WHERE block = 0 AND neuron = 0 AND level = 'top'");
     const double known = kh_plate_number(p, false,
@@ -170,7 +183,8 @@ static double read_by_chance(kh_plate *p, double exemplars) {
     kh_plate_caption(
         p,
         "What a key neuron reads: the class that at least half of its (up to %.0f) "
-        "strongest pictures show. What it writes: how much its value vector promotes "
+        "strongest pictures show; a class with only n pictures, at least half of the n "
+        "strongest, and three.%s What it writes: how much its value vector promotes "
         "that class (alignment ln minus the class's mean over the block). %zu neurons a "
         "block.",
         n, chance, p->run->neurons);

@@ -199,14 +199,18 @@ static kh_status draw_bases(const kh_share_result *r, const char *footnote, cons
         row[i] = names[place[i]];
     }
     kh_free(place);
-    (void)snprintf(title, sizeof title, "Block %zu as %zu base classes", r->block, r->bases);
+    const double left = r->nmf.error * r->nmf.error;
+    (void)snprintf(
+        title, sizeof title,
+        "%zu base classes explain %.0f %% of the squares of block %zu's positive alignments",
+        r->bases, 100 * (1 - left), r->block);
     (void)snprintf(
         subtitle, sizeof subtitle,
         "Non-negative factorisation of the block's positive alignments (%s) of %zu "
         "value vectors and %zu classes; shown is how large a part of each class each base "
-        "is, classes by their base. What the bases leave unexplained: %.0f %% (relative "
-        "Frobenius norm).",
-        kh_align_mode_name(r->bases_mode), r->nmf.rows, r->classes, 100 * r->nmf.error);
+        "is, classes by their base. Unexplained: %.0f %% of their sum of squares (relative "
+        "Frobenius norm %.2f).",
+        kh_align_mode_name(r->bases_mode), r->nmf.rows, r->classes, 100 * left, r->nmf.error);
     const kh_figure_options how = {.title = title, .subtitle = subtitle, .footnote = footnote};
     const kh_figure_scale scale = {.high = high > 0 ? high : 1,
                                    .label = "part of the class (1: all of it)"};
