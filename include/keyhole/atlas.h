@@ -34,6 +34,8 @@ typedef struct kh_team {
  * that one message is shown. team NULL: status. */
 KH_API kh_status kh_team_agree(const kh_team *team, kh_status status, kh_error *err);
 
+enum { KH_ATLAS_COMPARED = 40 };
+
 typedef struct kh_atlas_options {
     const char *out;      /* the run directory; made when absent */
     const char *lenses;   /* NULL: the default ones; "all"; or names with commas between */
@@ -45,11 +47,20 @@ typedef struct kh_atlas_options {
     size_t exemplars;             /* shown for each neuron; 15 */
     size_t sample;                /* images in the random baseline; 128 */
     double quantile;              /* of patches below the dissection threshold; 0.995 */
+    /* Distinct classes, in any order, that the lens "distance" compares: 2 to KH_ATLAS_COMPARED,
+     * two or more with labelled images. NULL: of ImageNet's 1000 the report's 0, 554, 207, 162, 250
+     * if two of those have some; else all of a model with at most KH_ATLAS_COMPARED; else the first
+     * KH_ATLAS_COMPARED that have some. */
+    const size_t *compare;
+    size_t compare_count;
     uint64_t seed;
     double checkpoint_seconds;     /* state goes to the disk this often; 600 */
     size_t checkpoint_images;      /* and after this many images; 0: never for that reason */
     bool overwrite;                /* first remove what an earlier run left in `out`; of several
                                       shards only what this one left, or KH_E_ARG */
+    bool reads_broken_again;       /* images that could not be read are still to be done, where
+                                      this process holds the state that says so and the run is not
+                                      complete; always when a state has no others */
     bool keep_state;               /* keep shards/ after the tables are written */
     bool only_merge;               /* images missing from the shards are an error, not work */
     const char *const *other_runs; /* directories whose shards are merged too */
@@ -59,9 +70,6 @@ typedef struct kh_atlas_options {
     /* Pixel truth for the lens "dissect", with thresholds [blocks * neurons] of a complete run over
      * the same images (kh_atlas_thresholds). Borrowed; NULL: none. */
     const kh_label_set *label_set;
-    bool reads_broken_again;       /* images that could not be read are still to be done, where
-                                      this process holds the state that says so and the run is not
-                                      complete; always when a state has no others */
     const float *thresholds;
     const float *rotated; /* thresholds of rotated units of that run (kh_atlas_rotated), or NULL */
     const kh_decode_options *decode;

@@ -146,11 +146,12 @@ static json_t *fingerprint(const kh_atlas_job *job, const char *set, const char 
         json_array_append_new(
             lenses, json_pack("[s, i]", job->kinds[i]->name, (int)job->kinds[i]->version));
     return json_pack(
-        "{s:o, s:o, s:{s:I, s:s}, s:o, s:{s:I, s:I, s:f, s:I, s:b, s:b, s:s, s:s}, s:o}", "model",
-        kh_origin_model(info), "preprocess", kh_origin_preprocess(&info->preprocess), "image_set",
-        "images", (json_int_t)kh_source_count(job->source), "sha256", set, "lenses", lenses,
-        "settings", "exemplars", (json_int_t)o->exemplars, "sample", (json_int_t)o->sample,
-        "quantile", o->quantile, "seed", (json_int_t)o->seed, "exif_rotate", d->exif_rotate,
+        "{s:o, s:o, s:{s:I, s:s}, s:o, s:{s:I, s:I, s:f, s:I, s:s*, s:b, s:b, s:s, s:s}, s:o}",
+        "model", kh_origin_model(info), "preprocess", kh_origin_preprocess(&info->preprocess),
+        "image_set", "images", (json_int_t)kh_source_count(job->source), "sha256", set, "lenses",
+        lenses, "settings", "exemplars", (json_int_t)o->exemplars, "sample", (json_int_t)o->sample,
+        "quantile", o->quantile, "seed", (json_int_t)o->seed, "compare",
+        job->compare_text[0] ? job->compare_text : NULL, "exif_rotate", d->exif_rotate,
         "gray16_scale", d->gray16_scale, "label_maps", labels, "thresholds", thresholds,
         "arithmetic", kh_origin_arithmetic(job->ctx));
 }
@@ -182,19 +183,6 @@ static kh_status rank(kh_atlas_job *job, kh_error *err) {
     return kh_fail(err, status, "%s", why.text);
 }
 
-static kh_status count_classes(const kh_atlas_job *job, size_t *out, kh_error *err) {
-    bool *is_seen = kh_calloc(job->info->classes, sizeof *is_seen);
-    if (!is_seen) return kh_fail(err, KH_E_MEMORY, "no memory to count classes");
-    for (size_t i = 0; i < kh_source_count(job->source); i++) {
-        const size_t truth = kh_source_get(job->source, i).truth;
-        if (truth >= job->info->classes || is_seen[truth]) continue;
-        is_seen[truth] = true;
-        ++*out;
-    }
-    kh_free(is_seen);
-    return KH_OK;
-}
-
 kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *model,
                             const kh_source *source, const kh_atlas_options *options,
                             kh_error *err) {
@@ -205,9 +193,10 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
     KH_TRY(check(options, err));
     KH_TRY(rank(job, err));
     size_t classes_seen = 0;
-    KH_TRY(count_classes(job, &classes_seen, err));
+    KH_TRY(kh_atlas_find_classes(job, &classes_seen, err));
     job->setup = (kh_lens_setup){.ctx = ctx,
                                  .classes_seen = classes_seen,
+                                 .compare = &job->compare,
                                  .model = model,
                                  .info = info,
                                  .source = source,
@@ -228,6 +217,7 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
                                  .states = job->states};
     kh_status status = choose_lenses(job, err);
     job->setup.lens_count = job->lens_count;
+    if (!status) status = kh_atlas_name_compared(job, err);
     if (!status) warn_without_truth(job, classes_seen);
     if (!status) status = kh_source_sha256(source, set, err);
     if (!status) status = pixel_truth(job, labels, thresholds, err);

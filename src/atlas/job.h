@@ -5,6 +5,7 @@
 #include "atlas/features.h"
 #include "atlas/state.h"
 #include "keyhole/atlas.h"
+#include "lens/distance.h"
 #include "lens/lens.h"
 
 enum { KH_ATLAS_MAX_LENSES = KH_ATLAS_LENSES, KH_ATLAS_PATH = 4096 };
@@ -23,6 +24,8 @@ typedef struct kh_atlas_job {
     void *states[KH_ATLAS_MAX_LENSES];
     size_t lens_count;
     unsigned sites; /* wanted by any lens */
+    kh_distance_choice compare;
+    char compare_text[21 * KH_DISTANCE_CLASSES]; /* "0,554,207", "all"; "" without that lens */
 
     kh_state_head head; /* what this process has covered */
     double load_seconds, pass_seconds, lens_seconds;
@@ -37,6 +40,12 @@ void kh_atlas_job_clear(kh_atlas_job *job);
 kh_status kh_atlas_begin(kh_atlas_job *job, kh_error *err);
 /* All pieces of all lenses; room for KH_ATLAS_MAX_LENSES * KH_LENS_MAX_PIECES. */
 size_t kh_atlas_pieces(const kh_atlas_job *job, kh_piece *out);
+
+/* Which classes have labelled images (their number: seen) and which are compared. Before the setup.
+ * Errors: KH_E_ARG classes that cannot be compared. */
+kh_status kh_atlas_find_classes(kh_atlas_job *job, size_t *seen, kh_error *err);
+/* Once the lenses are chosen: names the classes, and warns of some that nobody will see. */
+kh_status kh_atlas_name_compared(kh_atlas_job *job, kh_error *err);
 
 /* Images [first, end) through the pass into the lenses; broken ones into job->head. Calls
  * checkpoint(user, done up to here) between batches when it is time. */

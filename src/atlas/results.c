@@ -124,6 +124,10 @@ static void describe(const kh_atlas_job *job, const kh_atlas_summary *summary, k
     kh_store_manifest_size(m, "settings.sample", o->sample);
     kh_store_manifest_f64(m, "settings.quantile", o->quantile);
     kh_store_manifest_size(m, "settings.seed", o->seed);
+    if (job->compare_text[0]) {
+        kh_store_manifest_text(m, "settings.compare", job->compare_text);
+        kh_store_manifest_text(m, "settings.compare_why", job->compare.why);
+    }
     kh_store_manifest_text(m, "arithmetic.device", kh_ctx_device(job->ctx));
     kh_store_manifest_text(m, "arithmetic.isa", kh_ctx_isa(job->ctx));
     kh_store_manifest_size(m, "last_process.images", summary->done_now);

@@ -4,10 +4,12 @@
 #include "cli/commands.h"
 #include "cli/images.h"
 #include "cli/inputs.h"
+#include "cli/lists.h"
 #include "cli/run_figures.h"
 #include "cli/session.h"
 #include "cli/team.h"
 
+#include "base/alloc.h"
 #include "base/text.h"
 
 #include <signal.h>
@@ -18,7 +20,7 @@
 typedef struct settings {
     kh_common common;
     kh_model_settings model;
-    const char *out, *lenses, *shard, *label_file, *from, *truth;
+    const char *out, *lenses, *shard, *label_file, *from, *truth, *compare;
     size_t batch, exemplars, sample, seed, checkpoint;
     double quantile;
     bool no_figures, keep_state, dry_run, exif_rotate, gray16_scale, resume, overwrite;
@@ -54,6 +56,15 @@ static void defaults(void *at) {
         {KH_OPT_TEXT, "lenses",                                                                    \
          0,           offsetof(settings, lenses),                                                  \
          "NAMES",     "Lenses with commas between, or all. Default: the cheap ones."},             \
+        {KH_OPT_TEXT,                                                                              \
+         "compare",                                                                                \
+         0,                                                                                        \
+         offsetof(settings, compare),                                                              \
+         "LIST",                                                                                   \
+         "Classes whose distances are told (figures 5 and 6): 2 to 40 indices, names or WordNet"   \
+         " ids with commas between. Default: of ImageNet's 1000 the report's 0, 554, 207, 162 and" \
+         " 250 if two of those have labelled images; else all of a model with at most 40; else"    \
+         " the first 40 that have labelled images."},                                              \
         {KH_OPT_SIZE, "exemplars",                                                                 \
          0,           offsetof(settings, exemplars),                                               \
          "K",         "Images listed for each neuron. Default: 15."},                              \
@@ -190,6 +201,7 @@ static kh_status fill_request(const settings *s, bool only_merge, size_t count, 
                                     .checkpoint_seconds = (double)s->checkpoint,
                                     .keep_state = s->keep_state,
                                     .overwrite = s->overwrite,
+                                    .reads_broken_again = s->resume,
                                     .only_merge = only_merge,
                                     .maps_follow = s->truth != NULL,
                                     .decode = &q->decode,
@@ -201,7 +213,6 @@ static kh_status fill_request(const settings *s, bool only_merge, size_t count, 
     for (size_t i = 0; i < count; i++)
         kh_text_addf(&q->command, " %s", operands[i]);
     q->options.command = q->command.data;
-                                    .reads_broken_again = s->resume,
     KH_TRY(kh_atlas_check_numbers(&q->options, err));
     KH_TRY(kh_atlas_check_lenses(s->lenses, err));
     if (s->shard) KH_TRY(parse_shard(s->shard, &q->options, err));
@@ -210,8 +221,8 @@ static kh_status fill_request(const settings *s, bool only_merge, size_t count, 
 
 /* ---- running ------------------------------------------------------------------------------- */
 
-static kh_status open_source(const settings *s, size_t count, char **operands,
-                             kh_session *session, kh_source **out, kh_error *err) {
+static kh_status open_source(const settings *s, size_t count, char **operands, kh_session *session,
+                             kh_source **out, kh_error *err) {
     const kh_source_options options = {.classes = kh_model_classes(session->model),
                                        .label_file = s->label_file,
                                        .warn = kh_session_warn,
@@ -226,6 +237,8 @@ typedef struct work {
     kh_session session;
     kh_source *source;
     request q;
+    size_t *compare;
+    bool is_misused;
     bool has_news; /* tables that no figure shows yet */
 } work;
 
@@ -282,9 +295,36 @@ static kh_status say_what_is_left(const settings *s, kh_error *err) {
     KH_TRY(status);
     if (s->common.json || there.is_complete) return KH_OK;
     const size_t left = there.images - there.covered;
-    printf("resuming: %zu of %zu image%s done, %zu left\n", there.covered, there.images,
+    printf("resuming: %zu of %zu image%s done, %zu left", there.covered, there.images,
            KH_S(there.images), left);
+    if (there.broken)
+        printf("; %zu could not be read, those of this part are read again", there.broken);
+    putchar('\n');
     return KH_OK;
+}
+
+/* --compare, with the names of the model. Naming a class twice is naming it. */
+static kh_status find_compared(work *w, kh_error *err) {
+    kh_atlas_options *o = &w->q.options;
+    size_t count = 0, kept = 0;
+    if (!w->s->compare) return KH_OK;
+    KH_TRY(kh_require_classes(w->session.model, err));
+    kh_status status =
+        kh_class_list(kh_model_classes(w->session.model), w->s->compare, &w->compare, &count, err);
+    for (size_t i = 0, j; i < count && !status; i++) {
+        for (j = 0; j < kept && w->compare[j] != w->compare[i];)
+            j++;
+        if (j == kept) w->compare[kept++] = w->compare[i];
+    }
+    if (!status && (kept < 2 || kept > KH_ATLAS_COMPARED))
+        status = kh_fail(err, KH_E_ARG,
+                         "%zu class%s: 2 to %d, as every one is compared with every other in each "
+                         "block, and matrices of more cannot be read",
+                         kept, kept == 1 ? "" : "es", KH_ATLAS_COMPARED);
+    o->compare = w->compare;
+    o->compare_count = kept;
+    w->is_misused = status == KH_E_NOT_FOUND || status == KH_E_ARG;
+    return status ? kh_error_context(err, status, "--compare") : KH_OK;
 }
 
 static kh_status open_all(work *w, size_t count, char **operands, kh_error *err) {
@@ -293,13 +333,11 @@ static kh_status open_all(work *w, size_t count, char **operands, kh_error *err)
     KH_TRY(kh_atlas_check_from(&w->q.options, err));
     KH_TRY(kh_session_open(&w->session, &common, err));
     KH_TRY(kh_session_model(&w->session, operands[0], &w->s->model, err));
+    KH_TRY(find_compared(w, err));
     KH_TRY(open_source(w->s, count - 1, operands + 1, &w->session, &w->source, err));
     if (w->s->truth) KH_TRY(kh_atlas_check_truth(w->s->truth, w->source, &w->session, err));
     if (w->s->truth && !w->s->dry_run && w->team->rank == 0)
         KH_TRY(kh_atlas_second_check(w->s->out, w->s->overwrite, err));
-    if (there.broken)
-        printf("; %zu could not be read, those of this part are read again", there.broken);
-    putchar('\n');
     if (w->s->resume && w->team->rank == 0) KH_TRY(say_what_is_left(w->s, err));
     return KH_OK;
 }
@@ -341,7 +379,6 @@ static int run_either(const settings *s, bool only_merge, size_t count, char **o
     /* a shard is on its own, whoever started it */
     kh_status status =
         s->shard ? KH_OK : kh_launch_begin(&launch, kh_session_warn, &w.session, err);
-    bool is_misused = false;
     if (only_merge && launch.team.rank > 0) { /* one process is enough */
         kh_launch_end(&launch);
         return KH_EXIT_DONE;
@@ -349,7 +386,7 @@ static int run_either(const settings *s, bool only_merge, size_t count, char **o
     if (only_merge) launch.team.size = 1;
     if (!status) {
         status = fill_request(s, only_merge, count, operands, &w.session, &w.q, err);
-        is_misused = status != KH_OK;
+        w.is_misused = status != KH_OK;
         w.q.options.team = &launch.team;
         if (!status) status = open_all(&w, count, operands, err);
         status = kh_team_agree(w.team, status, err);
@@ -359,11 +396,12 @@ static int run_either(const settings *s, bool only_merge, size_t count, char **o
     (void)sigaction(SIGTERM, &action, NULL);
     if (!status) status = do_work(&w, err);
     kh_text_clear(&w.q.command);
+    kh_free(w.compare);
     kh_source_free(w.source);
     kh_session_close(&w.session);
     kh_launch_end(&launch);
     if (!status || !err->text[0]) return KH_EXIT_DONE; /* another rank says it, and exits with it */
-    return is_misused ? KH_EXIT_MISUSED : KH_EXIT_FAILED;
+    return w.is_misused ? KH_EXIT_MISUSED : KH_EXIT_FAILED;
 }
 
 static int run_atlas(const void *from, size_t count, char **operands, kh_error *err) {

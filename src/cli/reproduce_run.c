@@ -1,6 +1,7 @@
 /* What the verdicts of `reproduce` need: a ranking, an atlas of the images, a dissection. */
 #include "cli/atlas.h"
 #include "cli/images.h"
+#include "cli/lists.h"
 #include "cli/outdir.h"
 #include "cli/reproduce.h"
 
@@ -132,9 +133,36 @@ static kh_status settings_of_run(const char *run, kh_atlas_options *o, char *len
     return status;
 }
 
+/* Which classes it compares, where they were chosen. */
+static kh_status compared_of_run(const kh_reproduce *r, const char *run, kh_atlas_options *o,
+                                 size_t room[KH_ATLAS_COMPARED], kh_error *err) {
+    char path[KH_REPRODUCE_PATH];
+    size_t *list = NULL, count = 0;
+    json_t *root = NULL;
+    KH_TRY(kh_outdir_path(run, path, sizeof path, err, "manifest.json"));
+    KH_TRY(kh_json_read_own(path, "manifest.json", &root, err));
+    const json_t *settings = json_object_get(root, "settings");
+    const char *text = json_string_value(json_object_get(settings, "compare"));
+    const char *why = json_string_value(json_object_get(settings, "compare_why"));
+    kh_status status = KH_OK;
+    if (text && why && strcmp(why, "asked") == 0 && strcmp(text, "all") != 0)
+        status = kh_class_list(r->classes, text, &list, &count, err);
+    if (!status && count > KH_ATLAS_COMPARED)
+        status =
+            kh_fail(err, KH_E_FORMAT, "--atlas: its manifest.json compares %zu classes", count);
+    for (size_t i = 0; i < count && !status; i++)
+        room[i] = list[i];
+    o->compare = count ? room : NULL;
+    o->compare_count = count;
+    kh_free(list);
+    json_decref(root);
+    return status;
+}
+
 static kh_status run_atlas(kh_reproduce *r, kh_atlas_options *o, kh_error *err) {
     const kh_reproduce_settings *s = r->settings;
     static char lenses[512];
+    static size_t compared[KH_ATLAS_COMPARED];
     *o = kh_atlas_options_default();
     o->batch = s->batch;
     o->lenses = s->lenses;
@@ -149,6 +177,7 @@ static kh_status run_atlas(kh_reproduce *r, kh_atlas_options *o, kh_error *err) 
     if (s->atlas) {
         (void)snprintf(r->run, sizeof r->run, "%s", s->atlas);
         KH_TRY(settings_of_run(s->atlas, o, lenses, sizeof lenses, err));
+        KH_TRY(compared_of_run(r, s->atlas, o, compared, err));
     } else {
         KH_TRY(kh_outdir_path(s->out, r->run, sizeof r->run, err, "atlas"));
         KH_TRY(kh_folder_mark(s->out, "reproduce", err)); /* before kh_outdir_begin */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NUMBERED = 8, DEFINITIONS = 3 };
+enum { NUMBERED = 8, DEFINITIONS = 3, NAMED = 12, MOST = 40 };
 
 static const char *meaning(const char *definition) {
     if (strcmp(definition, "D1") == 0)
@@ -17,6 +17,31 @@ static const char *meaning(const char *definition) {
                "the class's own best aligned neurons.";
     return "D3: distance of the class means of the same neurons (the best aligned ones of all "
            "compared classes), each in units of its standard deviation over patches.";
+}
+
+/* Why these, behind their number. */
+static const char *why(const kh_plate *p, size_t count) {
+    const char *is = p->run->compare_why;
+    if (strcmp(is, "asked") == 0) return " (chosen by --compare)";
+    if (strcmp(is, "report") == 0) return " (the report's fish, boat and dogs)";
+    if (strcmp(is, "all") == 0) return " (all with labelled pictures)";
+    if (strcmp(is, "seen") != 0) return "";
+    return count < MOST ? " (all with labelled pictures)" : " (the first with labelled pictures)";
+}
+
+/* "tench, fireboat and 3 more" */
+static void list_names(const char *const *names, size_t count, char *out, size_t room) {
+    const size_t shown = count <= NAMED ? count : NAMED - 1;
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < shown && used < room; i++)
+        used += (size_t)snprintf(out + used, room - used, "%s%s",
+                                 i == 0           ? ""
+                                 : i + 1 == count ? " and "
+                                                  : ", ",
+                                 names[i]);
+    if (shown < count && used < room)
+        (void)snprintf(out + used, room - used, " and %zu more", count - shown);
 }
 
 /* Places of the compared classes among themselves; their number. */
@@ -82,7 +107,7 @@ static void title(kh_plate *p, const kh_answer *a) {
         if (near == SIZE_MAX || d < kh_answer_number(a, near, 3)) near = r;
         if (far == SIZE_MAX || d > kh_answer_number(a, far, 3)) far = r;
     }
-    if (near == SIZE_MAX) {
+    if (near == far) { /* one pair, or all alike */
         kh_plate_title(p, "Distances between classes, block by block");
         return;
     }
@@ -112,10 +137,10 @@ void kh_draw_distances(kh_plate *p, const char *definition, size_t k) {
     if (!a || n < 2 || n > 64) return;
     title(p, a);
     kh_plate_caption(p,
-                     "Figure %d of the report: distances of %zu classes, by each class's %s. %s "
+                     "Figure %d of the report: distances of %zu classes%s, by each class's %s. %s "
                      "Every block has its own scale (bar below it), since "
                      "distances grow with the coefficients.",
-                     k == 1 ? 5 : 6, n,
+                     k == 1 ? 5 : 6, n, why(p, n),
                      k == 1 ? "best aligned neuron" : "three best aligned neurons",
                      meaning(definition));
     kh_plate_limits(p, "that classes far apart are told apart better, or that a block with large "
@@ -133,17 +158,20 @@ void kh_draw_distances_lines(kh_plate *p) {
     static const char *const titles[DEFINITIONS] = {"D1: mean maps of the classes' own neurons",
                                                     "D2: maps of single pictures",
                                                     "D3: class means of the same neurons"};
-    const double n =
-        kh_plate_number(p, false,
-                        "SELECT count(*) FROM (SELECT class_a FROM distances UNION SELECT class_b "
-                        "FROM distances)");
-    if (!(n >= 2)) return;
+    char list[512];
+    size_t *place = kh_plate_keep(p, p->run->classes, sizeof *place);
+    const char **names = kh_plate_keep(p, p->run->classes, sizeof *names);
+    if (!place || !names) return;
+    const size_t n =
+        find_classes(p, "SELECT DISTINCT class_a FROM distances ORDER BY 1", place, names);
+    if (n < 2) return;
+    list_names(names, n, list, sizeof list);
     kh_plate_title(p, "How large the distances between classes are, block by block");
     kh_plate_caption(p,
-                     "Mean over all pairs of %.0f compared classes, for the three readings of "
+                     "Mean over all pairs of %zu compared classes%s: %s. For the three readings of "
                      "the report's definition, with the best aligned neuron of a class (figure 5) "
                      "and its three best ones (figure 6).",
-                     n);
+                     n, why(p, n), list);
     kh_plate_limits(p, "which classes are near: the matrices say that.");
     kh_plate_open(p, 2);
     for (size_t i = 0; i < DEFINITIONS; i++) {

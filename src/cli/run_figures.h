@@ -14,6 +14,7 @@ typedef struct kh_run {
     char **names;      /* [classes] short and distinct */
     char receipt[512]; /* model, weights, preprocessing, images: for footnotes */
     char model_sha256[65], images_sha256[65];
+    char compare_why[16]; /* why those classes are compared; "" when it does not say */
 } kh_run;
 
 /* Errors: KH_E_NOT_FOUND no complete run; KH_E_FORMAT. Pair: kh_run_close. */

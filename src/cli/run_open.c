@@ -91,6 +91,8 @@ static kh_status read_receipt(kh_run *run, const char *manifest, kh_error *err) 
     (void)snprintf(run->model_sha256, sizeof run->model_sha256, "%s", sha);
     (void)snprintf(run->images_sha256, sizeof run->images_sha256, "%s",
                    text_at(root, "images", "sha256"));
+    (void)snprintf(run->compare_why, sizeof run->compare_why, "%s",
+                   text_at(root, "settings", "compare_why"));
     json_decref(root);
     return KH_OK;
 }

@@ -14,7 +14,18 @@ double kh_rms_between(const double *mean_a, double square_a, const double *mean_
  * fewer than two. */
 double kh_rms_within(const double *mean, double square_sum, size_t n, size_t count);
 
-/* How many of the classes that the lens compares have images. */
-size_t kh_distance_compared(const kh_lens_setup *setup);
+/* The classes that the lens compares. */
+enum { KH_DISTANCE_CLASSES = 40 };
+typedef struct kh_distance_choice {
+    size_t classes[KH_DISTANCE_CLASSES], count;
+    size_t found;    /* of those, how many have labelled images */
+    const char *why; /* "asked", "report" (its five), "all", "seen" (those with labelled images) */
+} kh_distance_choice;
+
+/* asked [count] distinct classes in any order; none: of ImageNet's 1000 the report's five if two of
+ * them have labelled images; else all of at most KH_DISTANCE_CLASSES; else the first with labelled
+ * images. The same choice has the same order. is_seen [classes] */
+kh_distance_choice kh_distance_choose(const size_t *asked, size_t count, size_t classes,
+                                      const bool *is_seen);
 
 #endif

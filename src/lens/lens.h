@@ -63,11 +63,12 @@ typedef struct kh_lens_setup {
     const kh_model *model;
     const kh_model_info *info;
     const kh_source *source;
-    const kh_ranking *ranking;     /* `ln`, all classes; NULL without a classifier */
-    size_t images, patches, units; /* units: blocks * neurons */
-    size_t classes_seen;           /* classes that are the truth of an image */
-    size_t exemplars;              /* shown for each unit */
-    size_t sample;                 /* images in the random baseline */
+    const kh_ranking *ranking;                /* `ln`, all classes; NULL without a classifier */
+    size_t images, patches, units;            /* units: blocks * neurons */
+    size_t classes_seen;                      /* classes that are the truth of an image */
+    const struct kh_distance_choice *compare; /* of the lens "distance" */
+    size_t exemplars;                         /* shown for each unit */
+    size_t sample;                            /* images in the random baseline */
     uint64_t seed;
     double quantile;               /* of the dissection threshold */
     const kh_label_set *label_set; /* NULL: no pixel truth */

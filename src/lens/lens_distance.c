@@ -9,12 +9,13 @@
 #include "base/alloc.h"
 
 #include <math.h>
+#include <stdlib.h>
 
-enum { K = 3, MOST_CLASSES = 40 };
+enum { K = 3, IMAGENET = 1000 };
 
 typedef struct state {
     const kh_lens_setup *setup;
-    size_t *classes; /* compared */
+    const size_t *classes; /* compared */
     size_t count;
     uint32_t *n;   /* [count] */
     int64_t *maps; /* [count, blocks, K, patches] of the class's r-th neuron, on its own images */
@@ -24,7 +25,6 @@ typedef struct state {
 static void free_state(void *at) {
     state *s = at;
     if (!s) return;
-    kh_free(s->classes);
     kh_free(s->n);
     kh_free(s->maps);
     kh_free(s->squares);
@@ -36,29 +36,57 @@ static const char *refuses(const kh_lens_setup *setup) {
     return setup->ranking->k < K ? "a block has fewer than three neurons" : NULL;
 }
 
-/* All of them, or of many: the report's fish, boat and dogs, else the first. */
-static size_t choose(const kh_lens_setup *setup, size_t classes[MOST_CLASSES]) {
-    static const size_t report[] = {0, 554, 207, 162, 250};
-    const size_t all = setup->info->classes;
-    const bool is_imagenet = all == 1000;
-    const size_t count = is_imagenet          ? sizeof report / sizeof *report
-                         : all < MOST_CLASSES ? all
-                                              : MOST_CLASSES;
-    for (size_t i = 0; i < count; i++)
-        classes[i] = is_imagenet ? report[i] : i;
-    return count;
+/* Fish, boat and dogs, in the order in which they were always compared. */
+static const size_t report[] = {0, 554, 207, 162, 250};
+enum { REPORT = sizeof report / sizeof *report };
+
+static int by_size(const void *left, const void *right) {
+    const size_t a = *(const size_t *)left, b = *(const size_t *)right;
+    return (a > b) - (a < b);
 }
 
-size_t kh_distance_compared(const kh_lens_setup *setup) {
-    size_t classes[MOST_CLASSES], found = 0;
-    const size_t count = choose(setup, classes);
-    for (size_t c = 0; c < count; c++)
-        for (size_t i = 0; i < setup->images; i++)
-            if (kh_source_get(setup->source, i).truth == classes[c]) {
-                found++;
-                break;
-            }
+static void take(kh_distance_choice *c, const size_t *list, size_t count, const char *why) {
+    c->why = why;
+    for (c->count = 0; c->count < count && c->count < KH_DISTANCE_CLASSES; c->count++)
+        c->classes[c->count] = list[c->count];
+}
+
+static bool are_report(const kh_distance_choice *c) {
+    size_t found = 0;
+    for (size_t i = 0; i < c->count; i++)
+        for (size_t r = 0; r < REPORT; r++)
+            found += c->classes[i] == report[r];
+    return c->count == REPORT && found == REPORT;
+}
+
+static size_t seen_of(const kh_distance_choice *c, const bool *is_seen) {
+    size_t found = 0;
+    for (size_t i = 0; i < c->count; i++)
+        found += is_seen[c->classes[i]];
     return found;
+}
+
+static void take_seen(kh_distance_choice *c, size_t classes, const bool *is_seen) {
+    const bool are_all = classes <= KH_DISTANCE_CLASSES;
+    c->why = are_all ? "all" : "seen";
+    c->count = 0;
+    for (size_t i = 0; i < classes && c->count < KH_DISTANCE_CLASSES; i++)
+        if (are_all || is_seen[i]) c->classes[c->count++] = i;
+}
+
+kh_distance_choice kh_distance_choose(const size_t *asked, size_t count, size_t classes,
+                                      const bool *is_seen) {
+    kh_distance_choice c = {.count = 0};
+    if (count) {
+        take(&c, asked, count, "asked");
+        qsort(c.classes, c.count, sizeof *c.classes, by_size);
+        if (classes == IMAGENET && are_report(&c)) take(&c, report, REPORT, "asked");
+    } else {
+        if (classes == IMAGENET) take(&c, report, REPORT, "report");
+        if (c.count == 0 || seen_of(&c, is_seen) < 2) take_seen(&c, classes, is_seen);
+    }
+    c.found = seen_of(&c, is_seen);
+    return c;
 }
 
 static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
@@ -66,14 +94,14 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     *out = s;
     if (s) {
         s->setup = setup;
-        s->classes = kh_calloc(MOST_CLASSES, sizeof *s->classes);
-        if (s->classes) s->count = choose(setup, s->classes);
+        s->classes = setup->compare->classes;
+        s->count = setup->compare->count;
         const size_t cells = s->count * setup->info->blocks;
         s->n = kh_calloc(s->count, sizeof *s->n);
         s->maps = kh_calloc(cells * K * setup->patches, sizeof *s->maps);
         s->squares = kh_calloc(cells * 2, sizeof *s->squares);
     }
-    if (s && s->classes && s->n && s->maps && s->squares) return KH_OK;
+    if (s && s->n && s->maps && s->squares) return KH_OK;
     free_state(s);
     return kh_fail(err, KH_E_MEMORY, "no memory for class maps");
 }
@@ -81,6 +109,7 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
 static size_t pieces(void *at, kh_piece *p) {
     state *s = at;
     const size_t cells = s->count * s->setup->info->blocks;
+    if (s->count == 0) return 0; /* of many classes none has an image */
     p[0] = (kh_piece){"distance.n", KH_PIECE_SUM_U32, s->n, s->count, 0};
     p[1] = (kh_piece){"distance.maps", KH_PIECE_SUM_I64, s->maps, cells * K * s->setup->patches, 0};
     p[2] = (kh_piece){"distance.squares", KH_PIECE_SUM_I64, s->squares, cells * 2, 0};
@@ -192,7 +221,7 @@ static void map_distances(const state *s, size_t k, size_t block, double *maps, 
  * patches of all images. */
 static void add_neuron(const state *s, const void *means, size_t unit, double deviation,
                        double *matrix) {
-    double value[MOST_CLASSES];
+    double value[KH_DISTANCE_CLASSES];
     for (size_t a = 0; a < s->count; a++)
         value[a] = kh_fix_mean(kh_lens_class_sums(means, s->classes[a])[unit],
                                kh_lens_class_images(means, s->classes[a])) /
@@ -245,7 +274,7 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 }
 
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
-    const uint64_t count = kh_distance_compared(setup);
+    const uint64_t count = setup->compare->found;
     kh_lens_size_add(out, 6 * setup->info->blocks * count * count, 5, 1, 2);
 }
 

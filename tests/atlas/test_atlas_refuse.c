@@ -2,6 +2,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "atlas/atlas_set.h"
 
+#include "lens/distance.h"
+
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -232,8 +234,144 @@ static void an_output_that_cannot_be_written_is_refused_before_the_work(void **s
     atlas_world_close(&w);
 }
 
+/* ---- which classes are compared -------------------------------------------------------------- */
+
+#define COMPARE_LENSES "images,units,class_mean,distance"
+
+static double cell(const char *out, const char *query) {
+    kh_error err = {0};
+    char path[4200];
+    double value = 0;
+    (void)snprintf(path, sizeof path, "%s/run.sqlite", out);
+    kh_assert_ok(kh_store_db_number(path, query, 0, &value, &err));
+    return value;
+}
+
+static void compare_in(const atlas_world *w, const char *out, const size_t *list, size_t count,
+                       char digest[65]) {
+    kh_atlas_options options = atlas_options(out);
+    options.lenses = COMPARE_LENSES;
+    options.compare = list;
+    options.compare_count = count;
+    atlas_digest_of(w, &options, digest);
+}
+
+/* The set has images of classes 0, 1 and 2 of 1000. */
+static void classes_are_compared_as_asked(void **state) {
+    (void)state;
+    static const char *const queries[] = {
+        "SELECT distance FROM distances WHERE definition = 'D1' AND k = 3 AND block = 1 AND class_a"
+        " = 2 AND class_b = 0",
+        "SELECT distance FROM distances WHERE definition = 'D2' AND k = 1 AND block = 0 AND class_a"
+        " = 0 AND class_b = 2",
+        "SELECT distance FROM distances WHERE definition = 'D3' AND k = 3 AND block = 1 AND class_a"
+        " = 0 AND class_b = 2"};
+    static const char sum[] = "SELECT sum(DISTINCT class_a) * 10 + count(DISTINCT class_a) FROM "
+                              "distances";
+    static const size_t asked[] = {2, 0}, turned[] = {0, 2}, seen[] = {1, 2, 0}, other[] = {0, 1};
+    atlas_world w;
+    kh_error err = {0};
+    char plain[4096], chosen[4096], parts[4096], digest[4][65];
+    (void)snprintf(plain, sizeof plain, "%s", kh_test_folder("plain"));
+    (void)snprintf(chosen, sizeof chosen, "%s", kh_test_folder("chosen"));
+    (void)snprintf(parts, sizeof parts, "%s", kh_test_folder("parts"));
+    atlas_world_open(&w, MODEL, set_folder, 2);
+    compare_in(&w, plain, NULL, 0, digest[0]);
+    assert_true(cell(plain, sum) == 33); /* one of the report's five has images: those that have */
+    compare_in(&w, plain, seen, 3, digest[1]); /* is the same run */
+    assert_string_equal(digest[0], digest[1]);
+    compare_in(&w, chosen, asked, 2, digest[2]);
+    assert_true(cell(chosen, sum) == 22);
+    for (size_t i = 0; i < 2; i++) /* of each class's own neurons: the others change nothing */
+        assert_true(cell(plain, queries[i]) > 0 &&
+                    !(fabs(cell(chosen, queries[i]) - cell(plain, queries[i])) > 0));
+    assert_true(cell(chosen, queries[2]) > 0 && /* fewer neurons, each adds a square */
+                cell(chosen, queries[2]) <= cell(plain, queries[2]));
+
+    kh_atlas_options options = atlas_options(parts);
+    options.lenses = COMPARE_LENSES;
+    options.compare = turned;
+    options.compare_count = 2;
+    options.shards = 2;
+    for (options.shard = 0; options.shard < 2; options.shard++)
+        kh_assert_ok(kh_atlas(w.ctx, w.model, w.source, &options, NULL, &err));
+    options.shards = 1;
+    options.shard = 0;
+    options.only_merge = true;
+    options.compare = other;
+    assert_refused(&w, &options, KH_E_ARG, "other settings: compare there 0,2, here 0,1");
+    options.compare = NULL;
+    assert_refused(&w, &options, KH_E_ARG, "other settings: compare there 0,2, here 0,1,2");
+    compare_in(&w, parts, turned, 2, digest[3]);
+    assert_string_equal(digest[2], digest[3]);
+    atlas_world_close(&w);
+}
+
+static void what_cannot_be_compared_is_refused(void **state) {
+    (void)state;
+    size_t many[KH_ATLAS_COMPARED + 1];
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++)
+        many[i] = i;
+    const size_t twice[] = {1, 0, 1}, none[] = {0, 1000}, unseen[] = {0, 554};
+    const struct {
+        const size_t *list;
+        size_t count;
+        const char *lenses, *part;
+    } cases[] = {{many, 1, COMPARE_LENSES, "1 class to compare: 2 to 40"},
+                 {many, KH_ATLAS_COMPARED + 1, COMPARE_LENSES, "41 classes to compare: 2 to 40"},
+                 {twice, 3, COMPARE_LENSES, "class 1 is to be compared twice"},
+                 {none, 2, COMPARE_LENSES, "class 1000 to compare: the model has 1000"},
+                 {unseen, 2, COMPARE_LENSES, "of 2 classes to compare 1 has labelled images"},
+                 {many, 2, "images", "no lens 'distance'"}};
+    atlas_world w;
+    char out[4096];
+    (void)snprintf(out, sizeof out, "%s", kh_test_folder("refused"));
+    atlas_world_open(&w, MODEL, set_folder, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kh_atlas_options options = atlas_options(out);
+        options.lenses = cases[i].lenses;
+        options.compare = cases[i].list;
+        options.compare_count = cases[i].count;
+        assert_refused(&w, &options, KH_E_ARG, cases[i].part);
+    }
+    atlas_world_close(&w);
+}
+
+static void assert_choice(kh_distance_choice c, const char *why, const size_t *list, size_t count,
+                          size_t found) {
+    assert_string_equal(c.why, why);
+    assert_int_equal(c.count, count);
+    assert_int_equal(c.found, found);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(c.classes[i], list[i]);
+}
+
+static void classes_are_chosen_by_what_there_is(void **state) {
+    (void)state;
+    static const size_t report[] = {0, 554, 207, 162, 250}, asked[] = {554, 0, 250, 207, 162};
+    static const size_t pair[] = {10, 30}, few[] = {0, 1, 2, 3};
+    bool seen[1000] = {[30] = true, [10] = true};
+    assert_choice(kh_distance_choose(NULL, 0, 1000, seen), "seen", pair, 2, 2);
+    assert_choice(kh_distance_choose(NULL, 0, 999, seen), "seen", pair, 2, 2);
+    seen[250] = seen[554] = true;
+    assert_choice(kh_distance_choose(NULL, 0, 1000, seen), "report", report, 5, 2);
+    assert_choice(kh_distance_choose(asked, 5, 1000, seen), "asked", report, 5, 2);
+    assert_choice(kh_distance_choose((const size_t[]){30, 10}, 2, 1000, seen), "asked", pair, 2, 2);
+    seen[3] = true;
+    assert_choice(kh_distance_choose(NULL, 0, 4, seen), "all", few, 4, 1);
+    memset(seen, 0, sizeof seen);
+    assert_choice(kh_distance_choose(NULL, 0, 1000, seen), "seen", NULL, 0, 0);
+    memset(seen, 1, sizeof seen);
+    const kh_distance_choice most = kh_distance_choose(NULL, 0, 500, seen);
+    assert_int_equal(most.count, KH_ATLAS_COMPARED);
+    assert_int_equal(most.classes[KH_ATLAS_COMPARED - 1], KH_ATLAS_COMPARED - 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(classes_are_compared_as_asked),
+        cmocka_unit_test(what_cannot_be_compared_is_refused),
+        cmocka_unit_test(classes_are_chosen_by_what_there_is),
         cmocka_unit_test(another_run_is_not_mixed_in),
         cmocka_unit_test(a_damaged_shard_is_noticed),
         cmocka_unit_test(overlaps_and_gaps_are_named),
