@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "lens/origin.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -339,6 +340,34 @@ static kh_status write_fingerprint(run *r, kh_error *err) {
     return status;
 }
 
+static bool has_state_of(const run *r, const char *directory) {
+    char folder[KH_ATLAS_PATH];
+    if (kh_atlas_path(folder, NULL, directory, "shards/")) return false;
+    for (size_t i = 0; i < r->shards.count; i++)
+        if (kh_starts_with(r->shards.items[i].path, folder)) return true;
+    return false;
+}
+
+/* A complete run among --from cannot give what is missing: its states went with its tables. */
+static kh_status refuse_gap(const run *r, kh_range_ids gap, kh_error *err) {
+    const kh_atlas_options *o = &r->options;
+    char path[KH_ATLAS_PATH], shown[KH_SHOWN_BYTES], text[KH_SHOWN_BYTES + 160] = "";
+    for (size_t i = 0; i < o->other_run_count && !text[0]; i++) {
+        const char *other = o->other_runs[i];
+        if (kh_atlas_path(path, NULL, other, "manifest.json") || !kh_file_exists(path)) continue;
+        if (has_state_of(r, other)) continue;
+        (void)snprintf(text, sizeof text,
+                       "'%s' of --from is a complete run and has no states: what it has seen is in "
+                       "its tables, which merge cannot join (atlas --keep-state keeps states); ",
+                       kh_shown(other, strlen(other), shown, sizeof shown));
+    }
+    return kh_fail(err, KH_E_ARG,
+                   "no shard covers images %llu to %llu of %zu; %srun keyhole atlas without "
+                   "--shard to do them here",
+                   (unsigned long long)gap.first, (unsigned long long)(gap.end - 1),
+                   r->summary.images, text);
+}
+
 /* By the one process, or rank 0: the directory, and what is there. */
 static kh_status take_stock(run *r, kh_error *err) {
     const char *out = r->options.out;
@@ -352,11 +381,7 @@ static kh_status take_stock(run *r, kh_error *err) {
     kh_folder_unmark(out);
     KH_TRY(kh_make_directories(folder, err));
     if (r->options.only_merge && kh_ranges_gap(&r->covered, 0, r->summary.images, &gap))
-        return kh_fail(err, KH_E_ARG,
-                       "no shard covers images %llu to %llu of %zu; run keyhole atlas without "
-                       "--shard to do them here",
-                       (unsigned long long)gap.first, (unsigned long long)(gap.end - 1),
-                       r->summary.images);
+        return refuse_gap(r, gap, err);
     return KH_OK;
 }
 

@@ -18,7 +18,10 @@ kh_status kh_atlas_read_fingerprint(const char *directory, json_t **out, kh_erro
     const kh_status status =
         kh_json_parse_object((const char *)bytes, count, limits, "fingerprint.json", out, err);
     kh_free(bytes);
-    return status;
+    char shown[KH_SHOWN_BYTES];
+    if (!status) return KH_OK;
+    return kh_error_context(err, status, "'%s'",
+                            kh_shown(directory, strlen(directory), shown, sizeof shown));
 }
 
 static size_t images_of(const json_t *fingerprint) {
@@ -70,8 +73,10 @@ static kh_status look_at_manifest(const char *directory, const char *path, kh_at
         if (status || !name) continue;
         status = kh_atlas_path(file, err, directory, "%s", name);
         if (!status && !kh_file_exists(file))
-            status = kh_fail(err, KH_E_NOT_FOUND, "'%s' is not complete: '%s' is missing", shown[0],
-                             kh_shown(name, strlen(name), shown[1], sizeof shown[1]));
+            status = kh_fail(err, KH_E_NOT_FOUND,
+                             "'%s' is not complete: '%s' is missing; put it back, or make the run "
+                             "again with keyhole atlas --overwrite",
+                             shown[0], kh_shown(name, strlen(name), shown[1], sizeof shown[1]));
     }
     const json_t *images = json_object_get(root, "images");
     (void)kh_json_size(json_object_get(images, "count"), &out->images);

@@ -64,6 +64,16 @@ static kh_status prescan(const char *bytes, size_t count, kh_json_limits limits,
     return KH_OK;
 }
 
+/* Jansson's own quotes stay: no backslash is left that could be taken for one of kh_shown's. */
+static const char *shown_reason(const char *text, char *out) {
+    (void)kh_shown(text, strlen(text), out, KH_SHOWN_BYTES);
+    for (char *at = out; (at = strstr(at, "\\x27")) != NULL;) {
+        *at++ = '\'';
+        memmove(at, at + 3, strlen(at + 3) + 1);
+    }
+    return out;
+}
+
 kh_status kh_json_parse(const char *bytes, size_t count, kh_json_limits limits, const char *what,
                         json_t **out, kh_error *err) {
     *out = NULL;
@@ -80,8 +90,7 @@ kh_status kh_json_parse(const char *bytes, size_t count, kh_json_limits limits, 
     if (!root) {
         char shown[KH_SHOWN_BYTES];
         return kh_fail(err, KH_E_FORMAT, "%s: not valid JSON, line %d column %d: %s", what,
-                       where.line, where.column,
-                       kh_shown(where.text, strlen(where.text), shown, sizeof shown));
+                       where.line, where.column, shown_reason(where.text, shown));
     }
     *out = root;
     return KH_OK;
@@ -104,7 +113,10 @@ kh_status kh_json_read_own(const char *path, const char *what, json_t **out, kh_
     const kh_status status =
         kh_json_parse_object((const char *)bytes, count, limits, what, out, err);
     kh_free(bytes);
-    return status;
+    const size_t folder = (size_t)(kh_path_base(path) - path);
+    char shown[KH_SHOWN_BYTES];
+    if (!status || folder < 2) return status;
+    return kh_error_context(err, status, "'%s'", kh_shown(path, folder - 1, shown, sizeof shown));
 }
 
 bool kh_json_size(const json_t *value, size_t *out) {

@@ -24,7 +24,7 @@ kh_status kh_json_parse_object(const char *bytes, size_t count, kh_json_limits l
                                const char *what, json_t **out, kh_error *err);
 
 /* A file that we wrote ourselves, such as a manifest.json: at most 64 MiB, 16 deep, a million
- * values. */
+ * values. Messages begin with the folder it lies in. */
 kh_status kh_json_read_own(const char *path, const char *what, json_t **out, kh_error *err);
 
 /* A plain non-negative integer (no sign, fraction or exponent); false otherwise. */

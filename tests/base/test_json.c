@@ -25,6 +25,8 @@ static void malformed_texts_are_refused(void **state) {
         {"1", "not valid JSON"},
         {"null", "not valid JSON"},
         {"{", "not valid JSON"},
+        {"{\"a\":1", "column 6: '}' expected near end of file"}, /* its quotes stay quotes */
+        {"{\"a\":\\'\x7F}", "near '\\x5c'"}, /* the rest is made fit for a terminal */
         {"}", "not valid JSON"},
         {"{}}", "not valid JSON"},
         {"{} {}", "not valid JSON"},

@@ -60,3 +60,5 @@ keyhole status run --json | tr -d ' \n'; echo
 keyhole status pairs1; echo $?
 rm run/arrays/class_mean.npy
 keyhole status run; echo $?
+printf '{"a": 1' >run/manifest.json
+keyhole status run; echo $?
