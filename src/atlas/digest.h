@@ -22,8 +22,9 @@ void kh_digest_clear(kh_digest *digest);
 kh_status kh_digest_sum(const kh_digest *digest, const char *dissection, char out[65],
                         kh_error *err);
 
-/* digest_check.c: the parts in a manifest, and are they still what the manifest says? KH_E_FORMAT
- * names those that differ. One without digests says nothing. */
+/* digest_check.c: the parts in a manifest, and are they still what the manifest says? So are the
+ * counts of images and the checkpoint that both name. KH_E_FORMAT names those that differ. A
+ * manifest without digests says nothing of the parts. */
 void kh_digest_put(const kh_digest *digest, kh_manifest *manifest);
 kh_status kh_digest_check(const kh_digest *digest, const char *run, kh_error *err);
 

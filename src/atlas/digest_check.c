@@ -56,6 +56,32 @@ static void compare(const kh_digest *digest, const json_t *rows, findings *f) {
     }
 }
 
+/* What manifest and table run both say. A table without the key says nothing. */
+static void compare_facts(const char *run, const json_t *manifest, findings *f) {
+    static const struct {
+        const char *outer, *inner, *query;
+    } facts[] = {
+        {"images", "count", "SELECT value FROM run WHERE key = 'images'"},
+        {"images", "broken", "SELECT value FROM run WHERE key = 'images_broken'"},
+        {"images", "broken_maps", "SELECT CAST(count(*) AS TEXT) FROM broken_maps"},
+        {"model", "sha256", "SELECT value FROM run WHERE key = 'model_sha256'"},
+    };
+    char path[KH_ATLAS_PATH], number[32], name[64];
+    if (kh_atlas_path(path, NULL, run, "run.sqlite")) return;
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        const json_t *said =
+            json_object_get(json_object_get(manifest, facts[i].outer), facts[i].inner);
+        kh_answer *a = NULL;
+        if (!said || kh_store_db_ask(path, facts[i].query, NULL, 0, &a, NULL)) continue;
+        const char *text = json_string_value(said);
+        (void)snprintf(number, sizeof number, "%lld", (long long)json_integer_value(said));
+        const char *known = kh_answer_rows(a) ? kh_answer_text(a, 0, 0) : NULL;
+        (void)snprintf(name, sizeof name, "%s.%s of manifest.json", facts[i].outer, facts[i].inner);
+        if (known && strcmp(known, text ? text : number) != 0) find(f, name, "differs");
+        kh_answer_free(a);
+    }
+}
+
 kh_status kh_digest_check(const kh_digest *digest, const char *run, kh_error *err) {
     char path[KH_ATLAS_PATH], shown[KH_SHOWN_BYTES];
     json_t *root = NULL;
@@ -64,6 +90,7 @@ kh_status kh_digest_check(const kh_digest *digest, const char *run, kh_error *er
     KH_TRY(kh_json_read_own(path, "manifest.json", &root, err));
     const json_t *rows = json_object_get(root, "digests");
     if (rows) compare(digest, rows, &f);
+    compare_facts(run, root, &f);
     kh_status status = KH_OK;
     if (f.text.failed)
         status = kh_fail(err, KH_E_MEMORY, "no memory to compare digests");
