@@ -289,11 +289,12 @@ static kh_status draw_curves(const kh_ablate_run *run, const char *footnote, con
 
 /* ---- classes --------------------------------------------------------------------------------- */
 
-enum { CLASSES_IN_A_ROW = 13, MOST_CLASSES = 52 };
+/* An interval drawn again from fewer images than that is too narrow to be counted. */
+enum { CLASSES_IN_A_ROW = 13, MOST_CLASSES = 52, FEWEST_IMAGES = 8 };
 
 typedef struct placed {
-    double own, low, high, random; /* low, high: 95 % interval of own */
-    size_t class_index;
+    double own, low, high, random; /* change of the margin; low, high: 95 % interval of own */
+    size_t class_index, images;
 } placed;
 
 static int compare_placed(const void *left, const void *right) {
@@ -307,19 +308,24 @@ static void fill_placed(const kh_ablation *a, placed *out) {
     for (size_t i = 0; i < a->class_count; i++) {
         const kh_ablate_class *c = &a->class_rows[i];
         out[i] = (placed){.own = (double)NAN,
-                          .low = c->d_logit_1.lo,
-                          .high = c->d_logit_1.hi,
+                          .low = (double)NAN,
+                          .high = (double)NAN,
                           .random = (double)NAN,
-                          .class_index = c->class_index};
+                          .class_index = c->class_index,
+                          .images = c->n};
     }
     for (size_t e = 0, at = 0; e < a->effect_count; e++) {
         const kh_ablate_effect *r = &a->effects[e];
         if (r->is_sweep || r->is_correct || r->class_index == KH_NO_CLASS || r->k != 1 ||
-            r->metric != KH_ABLATE_D_LOGIT || r->op != a->options.ops[0])
+            r->metric != KH_ABLATE_D_MARGIN || r->op != a->options.ops[0])
             continue;
         while (out[at].class_index != r->class_index)
             at++; /* both are in the order of classes */
-        if (r->set == KH_ABLATE_RANKED) out[at].own = r->value.mean;
+        if (r->set == KH_ABLATE_RANKED) {
+            out[at].own = r->value.mean;
+            out[at].low = r->value.lo;
+            out[at].high = r->value.hi;
+        }
         if (r->set == KH_ABLATE_RANDOM) out[at].random = r->value.mean;
     }
 }
@@ -341,17 +347,18 @@ static kh_status add_class_bars(const kh_ablate_run *run, kh_figure *figure, con
                        sizeof texts[i]);
         names[i] = texts[i];
     }
-    const kh_figure_bars bars = {.y = {.label = "change (logits)", .low = low, .high = high},
-                                 .values = values,
-                                 .series = 2,
-                                 .groups = count,
-                                 .series_names = is_first ? series : NULL,
-                                 .group_names = names,
-                                 .low = ends[0],
-                                 .high = ends[1],
-                                 .whisker_name = is_first ? "95 % interval" : NULL,
-                                 .width = 1080,
-                                 .height = 250};
+    const kh_figure_bars bars = {
+        .y = {.label = "change of the margin (logits)", .low = low, .high = high},
+        .values = values,
+        .series = 2,
+        .groups = count,
+        .series_names = is_first ? series : NULL,
+        .group_names = names,
+        .low = ends[0],
+        .high = ends[1],
+        .whisker_name = is_first ? "95 % interval" : NULL,
+        .width = 1080,
+        .height = 250};
     return kh_figure_add_bars(figure, &bars, err);
 }
 
@@ -375,30 +382,55 @@ static void find_ends(const placed *order, size_t count, double *low, double *hi
     }
 }
 
+static void write_class_texts(const kh_ablation *a, const placed *order, char *title,
+                              size_t title_room, char *subtitle, size_t subtitle_room) {
+    size_t falls = 0, rises = 0, counted = 0;
+    double sum = 0;
+    char few[200] = "", number[32];
+    for (size_t i = 0; i < a->class_count; i++) {
+        sum += order[i].own;
+        if (order[i].images < FEWEST_IMAGES) continue;
+        counted++;
+        falls += order[i].high < 0;
+        rises += order[i].low > 0;
+    }
+    if (counted)
+        (void)snprintf(title, title_room,
+                       "Without its first neuron a class's margin falls in %zu of %zu classes and "
+                       "rises in %zu",
+                       falls, counted, rises);
+    else
+        (void)snprintf(title, title_room,
+                       "Without its first neuron a class's margin changes by %s logits, mean of "
+                       "%zu class%s",
+                       kh_ablate_number(sum / (double)a->class_count, 2, number, sizeof number),
+                       a->class_count, KH_ES(a->class_count));
+    if (counted < a->class_count)
+        (void)snprintf(
+            few, sizeof few,
+            " %zu class%s with fewer than %d images: intervals of so few are too narrow, "
+            "and are not counted.",
+            a->class_count - counted, KH_ES(a->class_count - counted), FEWEST_IMAGES);
+    (void)snprintf(
+        subtitle, subtitle_room,
+        "Mean change of the margin (the true class's logit minus the largest other) when "
+        "one neuron is changed (op %s), on the class's images; below 0 the class loses. "
+        "A logit by itself also moves when the final norm shrinks or enlarges all.%s%s%s",
+        kh_ablate_op_name(a->options.ops[0]),
+        counted ? " Counted above: classes whose 95 % interval does not reach zero." : "", few,
+        a->class_count > MOST_CLASSES ? " The classes with the largest losses." : "");
+}
+
 static kh_status draw_classes(const kh_ablate_run *run, const char *footnote, const char *folder,
                               kh_error *err) {
     const kh_ablation *a = &run->result;
     placed *order = kh_calloc(a->class_count, sizeof *order);
-    char title[160], subtitle[480];
+    char title[160], subtitle[800];
     double low, high;
-    size_t falls = 0, rises = 0;
     if (!order) return kh_fail(err, KH_E_MEMORY, "no memory for a figure");
     fill_placed(a, order);
-    for (size_t i = 0; i < a->class_count; i++) {
-        falls += order[i].high < 0;
-        rises += order[i].low > 0;
-    }
+    write_class_texts(a, order, title, sizeof title, subtitle, sizeof subtitle);
     qsort(order, a->class_count, sizeof *order, compare_placed);
-    (void)snprintf(title, sizeof title,
-                   "Without its first neuron a class's logit falls in %zu of %zu classes and rises "
-                   "in %zu",
-                   falls, a->class_count, rises);
-    (void)snprintf(subtitle, sizeof subtitle,
-                   "Mean change of the true class's logit (its score before the softmax) when one "
-                   "neuron is changed (op %s), on the class's images; below 0 the class loses. "
-                   "Counted above: classes whose 95 %% interval does not reach zero.%s",
-                   kh_ablate_op_name(a->options.ops[0]),
-                   a->class_count > MOST_CLASSES ? " The classes with the largest losses." : "");
     const size_t shown = a->class_count < MOST_CLASSES ? a->class_count : MOST_CLASSES;
     find_ends(order, shown, &low, &high);
     kh_figure *figure = NULL;

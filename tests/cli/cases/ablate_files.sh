@@ -11,7 +11,7 @@ done
 # as many rows in the database
 if command -v python3 >/dev/null; then
     python3 - <<END
-import csv, json, os, sqlite3
+import csv, json, os, re, sqlite3
 db = sqlite3.connect("out/run.sqlite")
 for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
     rows = list(csv.DictReader(open(f"out/{name}.csv")))
@@ -20,9 +20,11 @@ for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     assert len(cursor.fetchall()) == len(rows), name
 manifest = json.load(open("out/manifest.json"))
 assert sorted([f["name"] for f in manifest["files"]] + ["manifest.json"]) == sorted(os.listdir("out"))
-# the intervals that the title of this page counts are drawn: a line for each class
-classes = list(csv.DictReader(open("out/classes.csv")))
-assert open("out/ablate_classes.svg").read().count("stroke-width:1.2;") == sum(c["d_logit_1_lo"] != "nan" for c in classes) > 0
+# this page draws margins, with their intervals: a line for each class, the largest loss first, as long as the interval
+wide = [float(r["hi"]) - float(r["lo"]) for r in sorted(csv.DictReader(open("out/ablate.csv")), key=lambda r: float(r["mean"]))
+        if (r["design"], r["set"], r["op"], r["k"], r["subset"], r["metric"]) == ("own", "ranked", "mean", "1", "all", "d_margin") and r["class"] != "-1"]
+drawn = [float(a) - float(b) for a, b in re.findall(r'stroke-width:1\.2;[^>]* d="M \S+ (\S+) L \S+ (\S+) ', open("out/ablate_classes.svg").read())]
+assert len(drawn) == len(wide) == 2 and all(abs(d - drawn[0] / wide[0] * w) < 0.05 for d, w in zip(drawn, wide)), (drawn, wide)
 assert manifest["settings"]["block"] == 0 and manifest["images"]["broken"] == 1 and len(manifest["failed"]) == 1
 END
 fi
