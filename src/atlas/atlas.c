@@ -31,6 +31,7 @@ typedef struct run {
     const kh_atlas_options *asked;
     kh_atlas_options options; /* the same, but progress goes through the watch */
     char own[KH_ATLAS_PATH];  /* this process's state file */
+    int claim;                /* on it, or -1 */
     kh_shards shards;         /* all that were found when it began */
     kh_ranges covered;        /* by them and by our own */
     kh_ranges todo;           /* this process's share of the rest */
@@ -203,8 +204,9 @@ static kh_status merge_others(run *r, kh_error *err) {
     return KH_OK;
 }
 
-static void remove_states(const run *r) {
+static void remove_states(run *r) {
     char path[KH_ATLAS_PATH];
+    kh_shard_release(r->own, &r->claim); /* or its folder would not be empty */
     (void)unlink(r->own);
     for (size_t i = 0; i < r->shards.count; i++)
         (void)unlink(r->shards.items[i].path);
@@ -277,6 +279,8 @@ static kh_status work_together(run *r, kh_error *err) {
     KH_TRY(kh_team_agree(team, status, err));
     r->summary.done_now = (size_t)all;
     KH_TRY(kh_team_agree(team, kh_team_merge(team, &r->job, err), err));
+    if (!is_lead(r)) kh_shard_release(r->own, &r->claim);
+    KH_TRY(kh_team_agree(team, KH_OK, err));
     KH_TRY(kh_team_agree(team, is_lead(r) ? finish(r, err) : KH_OK, err));
     return kh_team_share(team, &r->summary.is_complete, sizeof r->summary.is_complete, err);
 }
@@ -388,6 +392,7 @@ static kh_status take_stock(run *r, kh_error *err) {
 /* Each process: its own state, and what it will do. */
 static kh_status get_ready(run *r, kh_error *err) {
     r->summary.done_before = (size_t)kh_ranges_total(&r->covered);
+    if (!r->options.only_merge) KH_TRY(kh_shard_claim(r->own, &r->claim, err));
     KH_TRY(kh_atlas_begin(&r->job, err));
     KH_TRY(take_own(r, err));
     KH_TRY(kh_watch_begin(&r->watch, r->options.team, err));
@@ -397,10 +402,7 @@ static kh_status get_ready(run *r, kh_error *err) {
 static kh_status work(run *r, kh_error *err) {
     const kh_team *team = r->options.team;
     kh_range_ids gap;
-    const size_t process = is_team(r) ? team->rank : r->options.shard;
-    const size_t processes = is_team(r) ? team->size : r->options.shards;
     r->summary.images = r->job.setup.images;
-    KH_TRY(kh_team_agree(team, state_path(r, process, processes, r->own, err), err));
     KH_TRY(kh_team_agree(team, is_lead(r) ? take_stock(r, err) : KH_OK, err));
     KH_TRY(kh_team_share_ranges(team, &r->covered, err));
     KH_TRY(kh_team_agree(team, get_ready(r, err), err));
@@ -431,6 +433,10 @@ static kh_status begin(run *r, kh_ctx *ctx, const kh_model *model, const kh_sour
     if (!status && o->overwrite && o->shards > 1 && o->out)
         status = kh_atlas_check_discard(o->out, o->shard, o->shards, err);
     if (!status) status = kh_atlas_job_init(&r->job, ctx, model, source, &r->options, err);
+    if (!status)
+        status = state_path(r, is_team(r) ? team->rank : o->shard,
+                            is_team(r) ? team->size : o->shards, r->own, err);
+    if (!status && o->overwrite) status = kh_shard_check_free(r->own, err);
     if (!status && is_team(r) && r->options.shards > 1)
         status = kh_fail(err, KH_E_ARG, "a team does every image: shards must be 1");
     KH_TRY(kh_team_agree(team, status, err));
@@ -454,6 +460,7 @@ kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
     if (!r) return kh_fail(err, KH_E_MEMORY, "no memory for a run");
     r->asked = options;
     r->options = *options;
+    r->claim = -1;
     if (is_team(r)) {
         r->options.progress = team_progress;
         r->options.progress_user = r;
@@ -468,6 +475,7 @@ kh_status kh_atlas(kh_ctx *ctx, const kh_model *model, const kh_source *source,
         status = work(r, err);
     }
     if (summary) *summary = r->summary;
+    kh_shard_release(r->own, &r->claim);
     kh_shards_clear(&r->shards);
     kh_ranges_clear(&r->covered);
     kh_ranges_clear(&r->todo);

@@ -47,3 +47,13 @@ keyhole status gone
 few --out gone --resume
 few --out gone --overwrite
 cmp seen/run.sqlite gone/run.sqlite && cmp seen/run.sqlite late/run.sqlite && echo "as if they had been there"
+# two at once on the same part: the second is refused, and takes nothing away; the last picture is a pipe that the first waits for
+rm 3.jpg && mkfifo 3.jpg
+few --out both >first 2>&1 &
+for i in 0 1 2 3 4 5 6 7 8 9; do for j in 0 1 2 3 4 5 6 7 8 9; do [ -e both/shards/shard-0000-of-0001.state.0.partial ] || sleep 0.1; done; done
+few() { keyhole atlas "$model" @few --lenses images,units -q --no-figures "$@"; echo "status $?"; }
+few --out both
+few --out both --overwrite
+timeout 60 sh -c 'cat "$1" >3.jpg' - "$images/rgb_444.jpg"
+wait
+cat first && cmp seen/run.sqlite both/run.sqlite && ls both
