@@ -174,20 +174,29 @@ void kh_draw_reads_writes(kh_plate *p) {
     else
         kh_plate_title(p, "No neuron writes the class it reads");
     const double by_chance = fmin(read_by_chance(p, n), 1);
+    const double least =
+        by_chance >= 0 ? kh_plate_number(p, false, "SELECT min(n) FROM class_accuracy WHERE n > 0")
+                       : 0;
     char chance[160] = "";
-    if (by_chance >= 0)
+    if (by_chance >= 0.0005)
         (void)snprintf(chance, sizeof chance,
                        " With the pictures in random order at most %.1f %% of the neurons would "
                        "read a class.",
                        100 * by_chance);
+    else if (by_chance >= 0)
+        (void)snprintf(chance, sizeof chance,
+                       " With the pictures in random order less than 0.1 %% of the neurons would "
+                       "read a class.");
     kh_plate_caption(
         p,
         "What a key neuron reads: the class that at least half of its (up to %.0f) "
-        "strongest pictures show; a class with only n pictures, at least half of the n "
-        "strongest, and three.%s What it writes: how much its value vector promotes "
+        "strongest pictures show%s.%s What it writes: how much its value vector promotes "
         "that class (alignment ln minus the class's mean over the block). %zu neurons a "
         "block.",
-        n, chance, p->run->neurons);
+        n,
+        least >= n ? ""
+                   : "; a class with only n pictures, at least half of the n strongest, and three",
+        chance, p->run->neurons);
     kh_plate_limits(p, "what a neuron does with weaker activations, nor its effect through later "
                        "blocks.");
     kh_plate_open(p, 1);

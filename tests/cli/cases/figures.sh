@@ -54,7 +54,11 @@ for b, j, verdict, c, hits, labelled in db.execute("SELECT block, neuron, verdic
     best = max(reads or of, key=lambda k: of[k] / n[k])
     names.add(verdict)
     wrong += (c, hits, labelled, verdict == "shared") != (best, of[best], n[best], not reads)
-print(wrong, sorted(names), len(shown))'
+print(wrong, sorted(names), len(shown))
+# and the page says what a random order of these twelve would give
+import json, math
+chance = sum(math.comb(k, h) * math.comb(12 - k, k - h) / math.comb(12, k) for k in (6, 4) for h in range(3, k + 1))
+print([f"random order at most {100 * chance:.1f} %" in p["caption"] for p in json.load(open("some/figures/figures.json"))["figures"] if p["name"] == "reads_writes"])'
 # exemplars: a page for each neuron, of the images of the run alone
 keyhole exemplars run "$model" "$images" --neurons b1n3,b0n5 -q --out sheets
 ls sheets
