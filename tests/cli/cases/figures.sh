@@ -71,3 +71,6 @@ print(open(f"sheets/{sys.argv[1]}.svg").read().count("<image") == of + 3)' $shee
 done
 keyhole exemplars run "$model" "$images/class_1" --neurons b1n3 -q --out other; echo $?
 keyhole exemplars run "$model" "$images" --neurons b2n3 -q --out other; echo $?
+# figures 5 and 6 are of the classes that were chosen, and say so
+keyhole atlas "$model" "$images" --lenses distance --compare class_9,6 --out chosen -q >/dev/null
+grep -o "of 2 .*class_9\." chosen/figures/figures.json; grep -c "distances of 2 classes (chosen by --compare)" chosen/figures/figures.json
