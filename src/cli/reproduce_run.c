@@ -222,6 +222,8 @@ static kh_status dissect(kh_reproduce *r, const kh_atlas_options *first, kh_erro
         status = kh_atlas(r->session->ctx, r->session->model, r->source, &o, &summary, err);
     kh_free(thresholds);
     if (!status && summary.broken_maps > 0) warn_of_maps(r, summary.broken_maps, out);
+    if (!status && !summary.is_complete)
+        status = kh_fail(err, KH_E_IO, "no image could be read again for the second pass");
     r->has_dissection = status == KH_OK;
     return status;
 }

@@ -35,6 +35,8 @@ sed -n 's/^\(keyhole atlas: .* other settings\).*/\1/p' said
 # so does a mistake that all make
 echo none >torn.png
 mpirun -n 3 keyhole atlas random:test_vit torn.png --out other -q 2>&1 | grep '^keyhole'
+cp "$images/rgb_444.jpg" torn.png # put right: the states that say so are no work done
+mpirun -n 3 keyhole atlas random:test_vit torn.png --out other -q --no-figures | sed 's/ (.*images.s)//; s/digest .*/digest/'
 # other commands do not wake MPI, and one process merges
 mpirun -n 2 keyhole --version | sort -u | wc -l
 mpirun -n 2 keyhole merge random:test_vit @list --out killed -q | tail -n 1 | sed 's/digest .*/digest/'
