@@ -69,6 +69,9 @@ def forward(model, images):
                     block.mlp.register_forward_hook(keep(f"mlp{b}")),
                     block.mlp.fc2.register_forward_hook(keep(f"fc2{b}")),
                     block.register_forward_hook(keep(f"resid{b}"))]
+        if type(block).__name__ == "Block":  # the stream in the middle is what the second norm reads
+            handles.append(block.norm2.register_forward_hook(
+                lambda module, args, out, b=b: seen.__setitem__(f"mid{b}", args[0].detach().double().numpy())))
     handles.append(model.blocks[0].register_forward_pre_hook(
         lambda module, args: seen.__setitem__("embed", args[0].detach().double().numpy())))
     with torch.no_grad():
@@ -429,7 +432,7 @@ def main():
     pooled("rpn_base", paths, truth, out)
 
     # stray tokens
-    norms = np.stack([np.linalg.norm(seen[f"resid{b}"], axis=2) for b in range(blocks)], 1)  # [n, blocks, tokens]
+    norms = np.stack([np.linalg.norm(seen[f"mid{b}"], axis=2) for b in range(blocks)], 1)  # [n, blocks, tokens]
     patch_norms = norms[:, :, 1:]
     median = np.sort(patch_norms, 2)[:, :, (patches - 1) // 2]
     stray = patch_norms > 2.5 * median[..., None]

@@ -18,6 +18,7 @@ static const struct {
     bool is_per_block, is_cls;
 } sites[KH_LENS_SITES] = {
     [KH_SITE_POST] = {"mlp.hook_post", true, false},
+    [KH_SITE_RESID_MID] = {"hook_resid_mid", true, false},
     [KH_SITE_RESID_POST] = {"hook_resid_post", true, false},
     [KH_SITE_ATTN_OUT] = {"hook_attn_out", true, false},
     [KH_SITE_MLP_OUT] = {"hook_mlp_out", true, false},

@@ -304,7 +304,8 @@ static kh_status judge_c13(kh_reproduce *r, kh_error *err) {
         "%.0f %% of the maps have such a dot. Scaling in double precision instead of single "
         "changes a pixel by at most %zu of 255 levels: dots are in the coefficients, not made by "
         "normalisation. In a block, %.1f %% of the firing neurons peak on one and the same patch "
-        "(evenly spread it would be %.1f %%); that patch's residual is an outlier in %.1f %% of "
+        "(evenly spread it would be %.1f %%); that patch's residual, where the MLP reads it, is an "
+        "outlier in %.1f %% of "
         "the images (a random patch's in %.1f %%).",
         100 * dots.mean, r->maps.worst_rounding, 100 * share, 100 / (double)patches, 100 * stray,
         100 * chance);

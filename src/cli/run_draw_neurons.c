@@ -320,7 +320,7 @@ void kh_draw_audit(kh_plate *p) {
     kh_plate_caption(
         p,
         "Stray tokens and bright dots in %zu pictures. Norm: length of a patch's "
-        "residual behind the block; an outlier is more than 2.5 times as long as the "
+        "residual where the block's MLP reads it; an outlier is more than 2.5 times as long as the "
         "picture's median patch. Bright dot: the patch on which most firing neurons of "
         "a block have their maximum, its share of them%s.",
         p->run->images,

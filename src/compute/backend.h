@@ -38,6 +38,12 @@ typedef struct kh_norm {
     size_t dim;
 } kh_norm;
 
+/* Where the rows first, first + every, ... of what is added to the residual are kept as well. */
+typedef struct kh_branch {
+    float *to; /* NULL: nowhere; else one row behind the other, [.., outs] */
+    size_t first, every;
+} kh_branch;
+
 /* y[r, o] = residual[r, o] + gamma[o] * act( dot(norm(x[r, :]), W[first_out + o, :]) + bias )
  * for o in 0..outs-1. Everything but x, w, rows, y may be absent. */
 typedef struct kh_linear_args {
@@ -54,6 +60,7 @@ typedef struct kh_linear_args {
     const float *residual; /* NULL, or [rows, outs] with y_stride; may be y itself */
     float *y;              /* [rows, outs] */
     size_t y_stride;
+    kh_branch branch;
 } kh_linear_args;
 
 /* y = residual + gamma * (fc2( act( fc1(norm(x)) ) )), computed a few rows at a time so that the
@@ -71,6 +78,7 @@ typedef struct kh_mlp_args {
     float *post;     /* NULL, or [rows, neurons]: memory coefficients */
     const float *gamma, *residual;
     float *y; /* [rows, dim], may equal x and residual */
+    kh_branch branch;
 } kh_mlp_args;
 
 /* Multi-head attention over `images` sequences of `tokens`:

@@ -12,6 +12,7 @@
 /* What a lens can ask the pass for. */
 typedef enum kh_lens_site {
     KH_SITE_POST,       /* [images, tokens, neurons] memory coefficients */
+    KH_SITE_RESID_MID,  /* [images, tokens, dim] */
     KH_SITE_RESID_POST, /* [images, tokens, dim] */
     KH_SITE_ATTN_OUT,   /* [images, tokens, dim] */
     KH_SITE_MLP_OUT,    /* [images, tokens, dim] */

@@ -1,5 +1,6 @@
-/* Lens "audit": stray tokens. Patches whose residual is far longer than their neighbours', and
- * patches at which surprisingly many neurons of a block have their maximum (bright dots). */
+/* Lens "audit": stray tokens. Patches whose residual, where the block's MLP reads it, is far longer
+ * than their neighbours', and patches at which surprisingly many of its neurons have their maximum
+ * (bright dots). */
 #include "lens/clones.h"
 #include "lens/lens.h"
 
@@ -123,7 +124,7 @@ static size_t favourite(const state *s, uint32_t *votes, const float *max, const
 static bool see_block(state *s, const kh_lens_batch *batch, size_t i, size_t b) {
     const kh_model_info *info = s->setup->info;
     const size_t at = i * s->setup->units + b * info->neurons;
-    const float *rows = batch->site[KH_SITE_RESID_POST][b] + i * info->tokens * info->dim;
+    const float *rows = batch->site[KH_SITE_RESID_MID][b] + i * info->tokens * info->dim;
     const size_t patches = s->setup->patches;
     double *length = s->length + b * patches;
     size_t outliers = 0;
@@ -202,8 +203,8 @@ static void size(const kh_lens_setup *setup, kh_lens_size *out) {
 
 const kh_lens_kind kh_kind_audit = {
     .name = "audit",
-    .version = 1,
-    .sites = 1u << KH_SITE_RESID_POST,
+    .version = 2,
+    .sites = 1u << KH_SITE_RESID_MID,
     .is_default = true,
     .create = create,
     .free = free_state,

@@ -27,9 +27,9 @@ void kh_step_linear(kh_pass *p, size_t block, const char *name, size_t ins,
         return;
     }
     char shape[96];
-    (void)snprintf(shape, sizeof shape, "[%zu, %zu] -> %zu%s%s%s", args->rows, ins, args->outs,
+    (void)snprintf(shape, sizeof shape, "[%zu, %zu] -> %zu%s%s%s%s", args->rows, ins, args->outs,
                    args->norm ? ", norm" : "", args->act != KH_ACT_NONE ? ", act" : "",
-                   args->residual ? ", + residual" : "");
+                   args->residual ? ", + residual" : "", args->branch.to ? ", keeps branch" : "");
     write_step(p, block, name, "linear", shape,
                2.0 * (double)args->rows * (double)ins * (double)args->outs);
 }

@@ -128,6 +128,28 @@ static kh_status choose_last_rows(kh_pass *p, const kh_pass_spec *spec, bool *ma
     return KH_OK;
 }
 
+/* Hidden units of all tokens are tapped in the last block, but only one token goes on from there.
+ */
+static void choose_out_token(kh_pass *p) {
+    const kh_model *m = p->model;
+    const size_t last = p->block_end - 1;
+    const kh_block_plan *b = &p->blocks[last];
+    const uint32_t hidden = KH_BIT(KH_STAGE_PRE) | KH_BIT(KH_STAGE_POST);
+    const uint32_t behind = KH_BIT(KH_STAGE_MLP_OUT) | KH_BIT(KH_STAGE_RESID_POST);
+    if (!p->tail.runs || !p->tail.tokens.list || p->tail.tokens.count != 1 || p->rows.list ||
+        p->want_gradient || m->info.is_gated || m->info.is_post_norm || !(b->taps & hidden) ||
+        b->edits & (hidden | behind))
+        return;
+    const size_t token = p->tail.tokens.list[0];
+    for (size_t i = 0; i < p->tap_count; i++) {
+        const kh_tap_plan *t = &p->taps[i];
+        if (t->block == last && behind & KH_BIT(t->stage) && kh_stage_in_block(t->stage) &&
+            (t->token_count != 1 || t->tokens[0] != token))
+            return;
+    }
+    p->out_token = token;
+}
+
 /* Key neurons, when the pass ends among them. Gaps below a vector's width are computed along. */
 static kh_status choose_units(kh_pass *p, kh_error *err) {
     enum { GAP = 16 };
@@ -433,8 +455,10 @@ kh_status kh_plan_make(kh_pass *p, const kh_pass_spec *spec, kh_error *err) {
     KH_GO(choose_tail_tokens(p, marked, err));
     p->rows = (kh_choice){.total = m->info.tokens, .count = m->info.tokens};
     p->units = (kh_choice){.total = m->info.neurons, .count = m->info.neurons};
+    p->out_token = SIZE_MAX;
     if (p->block_end > p->first_block) {
         KH_GO(choose_last_rows(p, spec, marked, err));
+        choose_out_token(p);
         KH_GO(choose_units(p, err));
     }
     KH_GO(place_tail_rows(p, err));

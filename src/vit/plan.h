@@ -1,6 +1,6 @@
 /* vit/plan.h: what a pass was asked for, what it therefore computes, and the memory for it.
  *
- * plan.c and plan_memory.c fill these once, in kh_pass_create; forward.c, tail.c and backward.c
+ * plan.c and plan_memory.c fill these once, in kh_pass_create; forward*.c, tail.c and backward.c
  * only follow them. */
 #ifndef KH_VIT_PLAN_H
 #define KH_VIT_PLAN_H
@@ -118,6 +118,7 @@ struct kh_pass {
     size_t top;         /* position of the highest seed */
     kh_choice rows;     /* tokens behind attention in the last block */
     bool has_one_query; /* it is one token, and nobody looks at the other queries there */
+    size_t out_token;   /* the only one whose fc2 is wanted there, or SIZE_MAX; its row stays put */
     kh_choice units;    /* key neurons in the last block, when nothing behind them is wanted */
 
     /* memory shared by all blocks */
@@ -155,6 +156,11 @@ static inline bool kh_pass_compact(const kh_pass *p, size_t block) {
 /* Whether this is the block where only the query of token rows.list[0] is answered. */
 static inline bool kh_pass_one_query(const kh_pass *p, size_t block) {
     return block + 1 == p->block_end && p->has_one_query;
+}
+
+/* Whether this is the block that keeps its hidden units for every token, its output for one. */
+static inline bool kh_pass_one_out(const kh_pass *p, size_t block) {
+    return block + 1 == p->block_end && p->out_token != SIZE_MAX;
 }
 
 /* Tokens per image behind attention in a block. */

@@ -60,6 +60,18 @@ static kh_status take_taps(kh_pass *p, kh_error *err) {
     return KH_OK;
 }
 
+/* A full tap behind a block is where its residual stream lies from then on: the next block reads it
+ * there and writes elsewhere. Not where that block's input is edited, since edits are done in
+ * place.
+ */
+static float *post_in_tap(const kh_pass *p, size_t block) {
+    const bool is_last = block + 1 == p->block_end;
+    if (!is_last &&
+        (p->blocks[block + 1].saves || p->blocks[block + 1].edits & KH_BIT(KH_STAGE_RESID_PRE)))
+        return NULL;
+    return kh_plan_direct(p, KH_STAGE_RESID_POST, block);
+}
+
 /* The residual stream and what attention needs; per block when gradients follow. */
 static kh_status take_stream(kh_pass *p, kh_error *err) {
     const kh_model *m = p->model;
@@ -93,6 +105,8 @@ static kh_status take_stream(kh_pass *p, kh_error *err) {
         plan->x_pre = plan->x_mid = p->x;
         plan->qkv = p->wide;
         if (compact && b == last) plan->x_mid = p->xc;
+        float *mid = kh_plan_direct(p, KH_STAGE_RESID_MID, b);
+        if (mid && !plan->saves) plan->x_mid = mid;
         if (!plan->saves) continue;
         KH_TRY(take(p, rows, dim, &plan->x_pre, err));
         KH_TRY(take(p, rows, 3 * dim, &plan->qkv, err));
@@ -106,7 +120,9 @@ static kh_status take_stream(kh_pass *p, kh_error *err) {
     }
     for (size_t b = p->first_block; b < p->block_end; b++) {
         kh_block_plan *plan = &p->blocks[b];
-        plan->x_post = b < last ? p->blocks[b + 1].x_pre : compact ? p->xc : p->x;
+        float *tap = post_in_tap(p, b);
+        plan->x_post = tap ? tap : b < last ? p->blocks[b + 1].x_pre : compact ? p->xc : p->x;
+        if (b < last) p->blocks[b + 1].x_pre = plan->x_post;
     }
     return KH_OK;
 }
@@ -128,7 +144,7 @@ static kh_status take_hidden(kh_pass *p, kh_error *err) {
         const size_t n = whole ? neurons : p->units.count;
         bool wants_pre = !plan->saves_pre && (steps || ((plan->taps | plan->edits) & middle));
         if (!whole && m->info.is_gated && !plan->saves_pre) wants_pre = true;
-        bool wants_post = steps || (plan->taps & post_bit);
+        bool wants_post = steps || (plan->taps & post_bit) || kh_pass_one_out(p, b);
         if (!whole && kh_pass_reaches(p, b, KH_STAGE_POST)) wants_post = true;
         if (!m->info.is_gated && kh_plan_direct(p, KH_STAGE_PRE, b)) wants_pre = false;
         if (kh_plan_direct(p, KH_STAGE_POST, b)) wants_post = false;

@@ -23,7 +23,7 @@ enum { LINEAR_CASES = sizeof linear_cases / sizeof linear_cases[0] };
 
 /* Runs one case; y, pre and norm_out are freshly made and guarded. */
 static void run_linear(kh_ctx *ctx, const linear_case *c, size_t rows, guarded *y, guarded *pre,
-                       guarded *norm_out) {
+                       guarded *norm_out, guarded *branch) {
     const kh_backend *b = kh_ctx_backend(ctx);
     const size_t outs = c->count ? c->count : c->outs - c->first, y_stride = outs + 3;
     float *w = random_floats(c->outs * c->ins, 1, 1.0f / sqrtf((float)c->ins));
@@ -34,6 +34,7 @@ static void run_linear(kh_ctx *ctx, const linear_case *c, size_t rows, guarded *
     *y = guarded_make(rows * y_stride - 3);
     *pre = guarded_make(rows * outs);
     *norm_out = guarded_make(rows * c->ins);
+    *branch = guarded_make((rows + 1) / 3 * outs);
     kh_test_fill(y->data, y->count, 7, 1.0f); /* the residual, in place */
     kh_weight *weight = b->pack(ctx, w, c->bias ? bias : NULL, c->outs, c->ins, false);
     assert_non_null(weight);
@@ -51,7 +52,8 @@ static void run_linear(kh_ctx *ctx, const linear_case *c, size_t rows, guarded *
                                  .gamma = c->gamma ? gamma : NULL,
                                  .residual = c->residual ? y->data : NULL,
                                  .y = y->data,
-                                 .y_stride = y_stride};
+                                 .y_stride = y_stride,
+                                 .branch = {branch->data, 1, 3}};
     b->linear(ctx, &args);
     assert_int_equal(kh_alloc_count(), 0); /* nothing is allocated inside an op */
     b->weight_free(ctx, weight);
@@ -66,11 +68,12 @@ static void linear_agrees_with_the_plain_loops(void **state) {
         if (!ctx) continue;
         for (size_t k = 0; k < LINEAR_CASES; k++)
             for (size_t r = 0; r < ROW_COUNTS; r++) {
-                guarded want[3], got[3];
-                run_linear(reference, &linear_cases[k], row_counts[r], &want[0], &want[1],
-                           &want[2]);
-                run_linear(ctx, &linear_cases[k], row_counts[r], &got[0], &got[1], &got[2]);
-                for (size_t j = 0; j < 3; j++) {
+                guarded want[4], got[4];
+                run_linear(reference, &linear_cases[k], row_counts[r], &want[0], &want[1], &want[2],
+                           &want[3]);
+                run_linear(ctx, &linear_cases[k], row_counts[r], &got[0], &got[1], &got[2],
+                           &got[3]);
+                for (size_t j = 0; j < 4; j++) {
                     kh_assert_close(got[j].data, want[j].data, want[j].count, relative, absolute);
                     guarded_end(&got[j]);
                     guarded_end(&want[j]);
@@ -92,12 +95,14 @@ static void a_range_of_outputs_has_the_bits_of_the_whole(void **state) {
         linear_case part = all;
         part.first = 45;
         part.count = 52;
-        guarded a[3], b[3];
-        run_linear(ctx, &all, 33, &a[0], &a[1], &a[2]);
-        run_linear(ctx, &part, 33, &b[0], &b[1], &b[2]);
+        guarded a[4], b[4];
+        run_linear(ctx, &all, 33, &a[0], &a[1], &a[2], &a[3]);
+        run_linear(ctx, &part, 33, &b[0], &b[1], &b[2], &b[3]);
         for (size_t r = 0; r < 33; r++)
             assert_same_bits(b[0].data + r * 55, a[0].data + r * 134 + 45, 52);
-        for (size_t j = 0; j < 3; j++)
+        for (size_t k = 0; k < 11; k++) /* without a residual a branch is the result itself */
+            assert_same_bits(a[3].data + k * 131, a[0].data + (1 + 3 * k) * 134, 131);
+        for (size_t j = 0; j < 4; j++)
             guarded_end(&a[j]), guarded_end(&b[j]);
         kh_ctx_free(ctx);
     }
@@ -276,7 +281,7 @@ static const mlp_case mlp_cases[] = {
 enum { MLP_CASES = sizeof mlp_cases / sizeof mlp_cases[0] };
 
 typedef struct mlp_result {
-    guarded y, norm_out, pre, post;
+    guarded y, norm_out, pre, post, branch;
 } mlp_result;
 
 /* fused: the mlp op, in place when there is a residual; else linear, gate and linear in sequence.
@@ -291,7 +296,8 @@ static mlp_result run_mlp(kh_ctx *ctx, const mlp_case *c, size_t rows, bool fuse
     float *nw = random_floats(c->dim, 7, 1.0f), *nb = random_floats(c->dim, 8, 1.0f);
     const kh_norm norm = {nw, nb, 1e-5f, c->dim};
     mlp_result result = {guarded_make(rows * c->dim), guarded_make(rows * c->dim),
-                         guarded_make(rows * wide), guarded_make(rows * c->neurons)};
+                         guarded_make(rows * wide), guarded_make(rows * c->neurons),
+                         guarded_make((rows + 1) / 3 * c->dim)};
     kh_weight *fc1 = b->pack(ctx, w1, b1, wide, c->dim, false);
     kh_weight *fc2 = b->pack(ctx, w2, b2, c->dim, c->neurons, false);
     assert_non_null(fc1);
@@ -311,7 +317,8 @@ static mlp_result run_mlp(kh_ctx *ctx, const mlp_case *c, size_t rows, bool fuse
                                   .post = keep ? result.post.data : NULL,
                                   .gamma = c->gamma ? gamma : NULL,
                                   .residual = c->residual ? result.y.data : NULL,
-                                  .y = result.y.data};
+                                  .y = result.y.data,
+                                  .branch = {keep ? result.branch.data : NULL, 1, 3}};
         b->mlp(ctx, &args);
     } else {
         const kh_linear_args first = {.rows = rows,
@@ -333,7 +340,8 @@ static mlp_result run_mlp(kh_ctx *ctx, const mlp_case *c, size_t rows, bool fuse
                                        .gamma = c->gamma ? gamma : NULL,
                                        .residual = c->residual ? x : NULL,
                                        .y = result.y.data,
-                                       .y_stride = c->dim};
+                                       .y_stride = c->dim,
+                                       .branch = {result.branch.data, 1, 3}};
         b->linear(ctx, &second);
     }
     assert_int_equal(kh_alloc_count(), 0);
@@ -349,6 +357,7 @@ static void mlp_result_end(mlp_result *r) {
     guarded_end(&r->norm_out);
     guarded_end(&r->pre);
     guarded_end(&r->post);
+    guarded_end(&r->branch);
 }
 
 static void mlp_agrees_with_the_plain_loops(void **state) {
@@ -366,6 +375,8 @@ static void mlp_agrees_with_the_plain_loops(void **state) {
                 kh_assert_close(got.pre.data, want.pre.data, want.pre.count, relative, absolute);
                 kh_assert_close(got.post.data, want.post.data, want.post.count, relative, absolute);
                 kh_assert_close(got.y.data, want.y.data, want.y.count, relative, absolute);
+                kh_assert_close(got.branch.data, want.branch.data, want.branch.count, relative,
+                                absolute);
                 mlp_result_end(&want);
                 mlp_result_end(&got);
             }
@@ -387,6 +398,7 @@ static void mlp_has_the_bits_of_its_parts(void **state) {
             assert_same_bits(fused.pre.data, parts.pre.data, parts.pre.count);
             assert_same_bits(fused.post.data, parts.post.data, parts.post.count);
             assert_same_bits(fused.y.data, parts.y.data, parts.y.count);
+            assert_same_bits(fused.branch.data, parts.branch.data, parts.branch.count);
             assert_same_bits(bare.y.data, parts.y.data, parts.y.count);
             mlp_result_end(&fused);
             mlp_result_end(&bare);

@@ -129,6 +129,69 @@ static void each_site_alone(kh_ctx *ctx, const kh_model *model, const all_sites 
     }
 }
 
+static bool ends_with(const char *name, const char *end) {
+    const size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* Some rows of the branches, next to all hidden units: the products keep them on their way, and of
+ * the last block's output only one row may be computed. way 0: token 0 of both branches and the
+ * stream between them; 1: the same from the last token and the stream behind them; 2: two taps of
+ * different tokens; 3: token 0 of the branches and of the stream, hidden units before the
+ * activation. */
+static void chosen_company(kh_ctx *ctx, const kh_model *model, const all_sites *want,
+                           const float *images, size_t way) {
+    kh_error err;
+    const kh_model_info *info = kh_model_get_info(model);
+    const size_t zero[] = {0}, end[] = {info->tokens - 1}, batch = 3;
+    kh_tap *taps = calloc(2 * want->count, sizeof *taps);
+    size_t *of = calloc(2 * want->count, sizeof *of), count = 0;
+    assert_true(taps && of);
+    for (size_t i = 0; i < want->count; i++) {
+        const char *name = want->sites[i].name;
+        const bool is_branch = ends_with(name, "hook_attn_out") || ends_with(name, "hook_mlp_out");
+        const bool is_mid = ends_with(name, "hook_resid_mid");
+        const bool is_post = ends_with(name, "hook_resid_post");
+        const bool is_hidden = ends_with(name, way == 3 ? "mlp.hook_pre" : "mlp.hook_post");
+        if (!is_hidden && !is_branch && !(is_mid && way == 0) && !(is_post && way % 2)) continue;
+        kh_tap tap = {.site = name};
+        if (is_branch || (is_post && way == 3)) {
+            tap.tokens = way == 1 ? end : zero;
+            tap.token_count = 1;
+        }
+        of[count] = i;
+        taps[count++] = tap;
+        if (!is_branch || way != 2) continue;
+        tap.tokens = end;
+        of[count] = i;
+        taps[count++] = tap;
+    }
+    const kh_pass_spec spec = {
+        .max_batch = batch, .taps = taps, .tap_count = count, .want_logits = info->classes > 0};
+    kh_pass *pass = pass_make(ctx, model, &spec);
+    for (size_t first = 0; first + batch <= IMAGES; first += batch) {
+        const size_t pixels = 3 * info->image_height * info->image_width;
+        kh_assert_ok(kh_pass_run(pass, images + first * pixels, batch, &err));
+        for (size_t t = 0; t < count; t++) {
+            const size_t each = want->sites[of[t]].count;
+            const size_t rows = taps[t].token_count ? 1 : info->tokens;
+            const size_t at = taps[t].token_count ? taps[t].tokens[0] : 0;
+            for (size_t i = 0; i < batch; i++)
+                pass_assert_same(kh_pass_tap(pass, t) + i * (each / info->tokens) * rows,
+                                 want->values[of[t]] + (first + i) * each +
+                                     at * (each / info->tokens),
+                                 each / info->tokens * rows, taps[t].site);
+        }
+        if (!info->classes) continue;
+        pass_assert_same(kh_pass_logits(pass),
+                         want->values[want->count - 1] + first * info->classes,
+                         batch * info->classes, "logits");
+    }
+    kh_pass_free(pass);
+    free(taps);
+    free(of);
+}
+
 /* Starting again from every recorded residual. */
 static void resumed(kh_ctx *ctx, const kh_model *model, const all_sites *want) {
     kh_error err;
@@ -186,6 +249,8 @@ static void check_family(kh_ctx *ctx, const char *name) {
     }
     untapped_result(ctx, model, &want, images);
     each_site_alone(ctx, model, &want, images);
+    for (size_t way = 0; way < 4; way++)
+        chosen_company(ctx, model, &want, images, way);
     resumed(ctx, model, &want);
     clear_sites(&want);
     free(images);

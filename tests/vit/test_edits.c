@@ -206,6 +206,32 @@ static void edits_in_chosen_rows_of_the_last_block(void **state) {
     kh_model_close(model);
 }
 
+/* The stream behind block 0 may lie in its tap; what an edit makes of block 1's input may not. */
+static void a_tap_does_not_see_the_next_block_s_edit(void **state) {
+    (void)state;
+    kh_ctx *ctx = parity_contexts()[0];
+    kh_model *model = pass_open(ctx, "vit_base");
+    float *images = pass_images(model, IMAGES);
+    kh_error err;
+    const kh_tap taps[] = {{.site = "blocks.0.hook_resid_post"},
+                           {.site = "blocks.1.hook_resid_pre"}};
+    const kh_edit edit = {.site = "blocks.1.hook_resid_pre", .op = KH_EDIT_SCALE, .value = 3};
+    const kh_pass_spec spec = {
+        .max_batch = IMAGES, .taps = taps, .tap_count = 2, .edits = &edit, .edit_count = 1};
+    kh_pass *pass = pass_make(ctx, model, &spec);
+    kh_assert_ok(kh_pass_run(pass, images, IMAGES, &err));
+    size_t count;
+    float *want = pass_site(ctx, model, taps, NULL, 0, images, IMAGES, &count);
+    pass_assert_same(kh_pass_tap(pass, 0), want, count, "hook_resid_post");
+    for (size_t i = 0; i < count; i++)
+        want[i] *= 3;
+    pass_assert_same(kh_pass_tap(pass, 1), want, count, "hook_resid_pre");
+    kh_pass_free(pass);
+    free(want);
+    free(images);
+    kh_model_close(model);
+}
+
 static void impossible_edits_are_refused(void **state) {
     (void)state;
     kh_error err;
@@ -253,6 +279,7 @@ int main(void) {
         cmocka_unit_test(every_operation_at_every_site),
         cmocka_unit_test(other_images_stay_as_they_are),
         cmocka_unit_test(edits_in_chosen_rows_of_the_last_block),
+        cmocka_unit_test(a_tap_does_not_see_the_next_block_s_edit),
         cmocka_unit_test(impossible_edits_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, parity_free_contexts);

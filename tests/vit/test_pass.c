@@ -59,6 +59,10 @@ static void a_pass_computes_only_what_is_asked_for(void **state) {
     spec.tap_count = 1;
     near(gflop_of(model, &spec), embed + 12 * block + unit * d * 1000, "logits and all tokens");
 
+    tap.site = "blocks.11.mlp.hook_post";
+    near(gflop_of(model, &spec), embed + 12 * block - unit * (n - 1) * m * d + unit * d * 1000,
+         "logits and all hidden units: fc2 for the class token");
+
     spec = (kh_pass_spec){.taps = &tap, .tap_count = 1};
     tap.site = "blocks.3.mlp.hook_pre";
     const double start = embed + 3 * block + qkv + attention + proj;

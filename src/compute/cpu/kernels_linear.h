@@ -55,7 +55,18 @@ typedef struct finish {
     size_t slope_stride;
     float *y; /* rows y_stride apart */
     size_t y_stride;
+    kh_branch branch; /* rows as wide as the output: branch_width */
+    size_t branch_width;
 } finish;
+
+/* Where output row r's part of the branch goes; NULL: nowhere. */
+static inline float *branch_row(const finish *f, size_t r) {
+    const kh_branch *b = &f->branch;
+    if (!b->to || r < b->first) return NULL;
+    if (b->every == 1) return b->to + (r - b->first) * f->branch_width;
+    if ((r - b->first) % b->every != 0) return NULL;
+    return b->to + (r - b->first) / b->every * f->branch_width;
+}
 
 /* Column range of the matrix that a panel adds to an output of columns [first, first + count). */
 static kh_range panel_columns(size_t panel, size_t first, size_t count) {
@@ -74,12 +85,13 @@ typedef struct panel_end {
 
 /* One vector of output row r, column o. */
 VEC void finish_vector(const finish *f, const kh_activation act, const kh_activation slope, vf u,
-                       vf bias, vf gamma, size_t r, size_t o, size_t left) {
+                       vf bias, vf gamma, float *branch, size_t r, size_t o, size_t left) {
     const size_t at = r * f->y_stride + o;
     if (f->bias) u = v_add(u, bias);
     if (f->pre) v_store_n(f->pre + r * f->pre_stride + o, u, left);
     u = v_act(act, u);
     if (f->gamma) u = v_mul(u, gamma);
+    if (branch) v_store_n(branch + o, u, left);
     if (f->residual) u = v_add(v_load_fill(f->residual + at, left, 0.0f), u);
     if (slope)
         u = v_mul(u,
@@ -98,9 +110,10 @@ VEC void finish_full(const panel_end *end, kh_range rows, const float *c, const 
         gamma[v] = f.gamma ? v_load(f.gamma + end->o + v * VL) : v_zero();
     }
     for (size_t r = rows.begin; r < rows.end; r++) {
+        float *branch = branch_row(&f, end->row0 + r);
         UNROLL for (size_t v = 0; v < NV; v++)
             finish_vector(&f, act, slope, v_load(c + (r - rows.begin) * KH_LDA + v * VL), bias[v],
-                          gamma[v], end->row0 + r, end->o + v * VL, VL);
+                          gamma[v], branch, end->row0 + r, end->o + v * VL, VL);
     }
 }
 
@@ -113,7 +126,8 @@ static void finish_part(const panel_end *end, kh_range rows, const float *c) {
             const vf bias = f->bias ? v_load_fill(f->bias + o, left, 0.0f) : v_zero();
             const vf gamma = f->gamma ? v_load_fill(f->gamma + o, left, 0.0f) : v_zero();
             const vf u = v_load_fill(c + (r - rows.begin) * KH_LDA + end->from + i, left, 0.0f);
-            finish_vector(f, f->act, f->slope, u, bias, gamma, end->row0 + r, o, left);
+            finish_vector(f, f->act, f->slope, u, bias, gamma, branch_row(f, end->row0 + r),
+                          end->row0 + r, o, left);
         }
 }
 
@@ -168,6 +182,8 @@ static void expect_rows(const panel_end *end, kh_range rows) {
             if (f->residual) v_prefetch_near(f->residual + r * f->y_stride + i);
             if (f->slope) v_prefetch_near(f->slope_at + r * f->slope_stride + i);
             if (f->pre) v_prefetch_write(f->pre + r * f->pre_stride + i);
+            if (f->branch.to && f->branch.every == 1)
+                v_prefetch_write(f->branch.to + r * f->branch_width + i);
         }
 }
 
@@ -242,7 +258,9 @@ static void linear(const kh_linear_args *args, kh_range rows, kh_range panels, b
                       .gamma = args->gamma,
                       .residual = args->residual,
                       .y = args->y,
-                      .y_stride = args->y_stride};
+                      .y_stride = args->y_stride,
+                      .branch = args->branch,
+                      .branch_width = outs};
     multiply_panels(&f, rows.begin, count, slab, w->ins, w->forward, w->ins, 0, panels,
                     args->first_out, outs, c);
 }
@@ -275,8 +293,11 @@ static void hidden_columns(const kh_mlp_args *args, size_t row0, size_t rows, co
                            size_t n0, size_t count, kh_activation act, float *block, float *c) {
     const kh_weight *w = args->fc1;
     /* finish_rows counts output rows from row0, the slab block from 0 */
+    float *post = args->gated || !args->post ? NULL : args->post + row0 * w->outs + n0;
     const finish f = {.bias = w->bias + n0,
                       .act = act,
+                      .branch = {post, 0, post ? 1 : 0},
+                      .branch_width = w->outs,
                       .pre = args->pre ? args->pre + row0 * w->outs + n0 : NULL,
                       .pre_stride = w->outs,
                       .y = block,
@@ -308,7 +329,9 @@ static void mlp(const kh_mlp_args *args, kh_range range, float *scratch) {
                       .gamma = args->gamma,
                       .residual = args->residual,
                       .y = args->y,
-                      .y_stride = dim};
+                      .y_stride = dim,
+                      .branch = args->branch,
+                      .branch_width = dim};
     for (size_t n0 = 0; n0 < neurons; n0 += KH_KC) {
         const size_t count = least(KH_KC, neurons - n0);
         const float *after = fc1->forward + (n0 + count) / NR * dim * NR; /* what fc1 needs next */
@@ -322,7 +345,7 @@ static void mlp(const kh_mlp_args *args, kh_range range, float *scratch) {
                     v_store(h, v_mul(v_load(h), v_load(values + r * KH_LDA + i)));
                 }
         }
-        for (size_t r = 0; args->post && r < rows; r++)
+        for (size_t r = 0; args->gated && args->post && r < rows; r++)
             memcpy(args->post + (range.begin + r) * neurons + n0, hidden + r * KH_LDA,
                    count * sizeof(float));
         for (size_t panel = 0; panel < out_panels; panel++) {
