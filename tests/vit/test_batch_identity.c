@@ -2,7 +2,7 @@
 #include "vit/parity.h"
 #include "vit/passes.h"
 
-enum { IMAGES = 8 };
+enum { IMAGES = 8, RANDOM_SETS = 20 };
 
 /* Every site of a model, from one pass over all images with every tap. */
 typedef struct all_sites {
@@ -192,6 +192,63 @@ static void chosen_company(kh_ctx *ctx, const kh_model *model, const all_sites *
     free(of);
 }
 
+static size_t pick(uint64_t *state, size_t below) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (size_t)((*state >> 33) % below);
+}
+
+/* Any set of taps, each whole or of one or two tokens, with and without logits: what lies in whose
+ * memory differs from set to set, the values do not. */
+static void random_company(kh_ctx *ctx, const kh_model *model, const all_sites *want,
+                           const float *images, uint64_t seed) {
+    enum { MOST = 24 };
+    kh_error err;
+    const kh_model_info *info = kh_model_get_info(model);
+    const size_t batch = 2, count = 1 + pick(&seed, MOST);
+    const bool narrow = pick(&seed, 2); /* no other token than one: rows may be left out */
+    const size_t only = pick(&seed, info->tokens);
+    size_t of[MOST], tokens[MOST][2];
+    kh_tap taps[MOST];
+    for (size_t t = 0; t < count; t++) {
+        of[t] = pick(&seed, want->count);
+        const kh_site *site = &want->sites[of[t]];
+        taps[t] = (kh_tap){.site = site->name};
+        for (size_t k = 0; k < 2; k++)
+            tokens[t][k] = narrow ? only : pick(&seed, info->tokens);
+        const bool by_token = site->rank == 2 && site->axes[0] == KH_AXIS_TOKEN;
+        if (!by_token || site->shape[0] != info->tokens || pick(&seed, 3) == 0) continue;
+        taps[t].tokens = tokens[t];
+        taps[t].token_count = narrow ? 1 : 1 + pick(&seed, 2);
+    }
+    const kh_pass_spec spec = {.max_batch = batch,
+                               .taps = taps,
+                               .tap_count = count,
+                               .want_logits = info->classes > 0 && pick(&seed, 2)};
+    kh_pass *pass = pass_make(ctx, model, &spec);
+    for (size_t run = 0; run < 2;
+         run++) { /* what the first leaves behind is nothing to the second */
+        const size_t first = run * batch, pixels = 3 * info->image_height * info->image_width;
+        kh_assert_ok(kh_pass_run(pass, images + first * pixels, batch, &err));
+        for (size_t t = 0; t < count; t++) {
+            const kh_site *site = &want->sites[of[t]];
+            const size_t rows = taps[t].token_count,
+                         width = site->count / (rows ? info->tokens : 1);
+            for (size_t i = 0; i < batch; i++) {
+                const float *all = want->values[of[t]] + (first + i) * site->count;
+                const float *got = kh_pass_tap(pass, t) + i * width * (rows ? rows : 1);
+                pass_assert_same(got, all + (rows ? tokens[t][0] * width : 0), width, site->name);
+                if (rows == 2)
+                    pass_assert_same(got + width, all + tokens[t][1] * width, width, site->name);
+            }
+        }
+        if (spec.want_logits)
+            pass_assert_same(kh_pass_logits(pass),
+                             want->values[want->count - 1] + first * info->classes,
+                             batch * info->classes, "logits");
+    }
+    kh_pass_free(pass);
+}
+
 /* Starting again from every recorded residual. */
 static void resumed(kh_ctx *ctx, const kh_model *model, const all_sites *want) {
     kh_error err;
@@ -251,6 +308,8 @@ static void check_family(kh_ctx *ctx, const char *name) {
     each_site_alone(ctx, model, &want, images);
     for (size_t way = 0; way < 4; way++)
         chosen_company(ctx, model, &want, images, way);
+    for (uint64_t seed = 0; seed < RANDOM_SETS; seed++)
+        random_company(ctx, model, &want, images, seed);
     resumed(ctx, model, &want);
     clear_sites(&want);
     free(images);
