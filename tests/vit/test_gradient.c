@@ -358,13 +358,22 @@ static void gradients_of_images_are_independent(void **state) {
     }
 }
 
-/* Seeds at one token only, in the last block reached: saying so changes no bit. */
-static void promised_tokens_change_no_bit(void **state) {
+/* Seeds at one token only, in the last block reached: saying so changes no bit, nor do taps of what
+ * the backward pass reads. */
+static void promised_tokens_and_taps_change_no_bit(void **state) {
     (void)state;
     kh_error err;
     kh_ctx **ctx = parity_contexts();
     static const char *const sites[] = {"ln2.hook_normalized", "hook_resid_mid", "mlp.hook_pre",
                                         "hook_resid_post", "attn.hook_z"};
+    static const size_t first[] = {0};
+    static const kh_tap taps[] = {
+        {.site = "blocks.0.hook_resid_mid"},
+        {.site = "blocks.0.hook_resid_post"},
+        {.site = "blocks.0.hook_mlp_out", .tokens = first, .token_count = 1},
+        {.site = "blocks.1.hook_attn_out"},
+        {.site = "blocks.1.hook_resid_mid"},
+        {.site = "blocks.0.mlp.hook_post"}};
     for (size_t c = 0; ctx[c]; c++)
         for (size_t f = 0; pass_families[f]; f++) {
             problem p = problem_open(ctx[c], pass_families[f]);
@@ -376,16 +385,18 @@ static void promised_tokens_change_no_bit(void **state) {
                 if (kh_site_find(p.model, name, &site, &err)) continue;
                 const char *const seeded = name;
                 const size_t tokens = site.shape[0], width = site.count / tokens;
-                float *seed = seeds_for(&p, name, 9, false), *got[2];
+                float *seed = seeds_for(&p, name, 9, false), *got[3];
                 for (size_t i = 0; i < IMAGES * site.count; i++)
                     if (i / width % tokens != token) seed[i] = 0;
-                for (size_t k = 0; k < 2; k++) {
+                for (size_t k = 0; k < 3; k++) {
                     const kh_pass_spec spec = {.max_batch = IMAGES,
                                                .want_gradient = true,
+                                               .taps = taps,
+                                               .tap_count = k == 2 ? sizeof taps / sizeof *taps : 0,
                                                .seed_sites = &seeded,
                                                .seed_count = 1,
-                                               .seed_tokens = k ? &token : NULL,
-                                               .seed_token_count = k};
+                                               .seed_tokens = k == 1 ? &token : NULL,
+                                               .seed_token_count = k == 1};
                     kh_pass *pass = pass_make(p.ctx, p.model, &spec);
                     const float *given = seed;
                     got[k] = malloc(IMAGES * p.pixels * sizeof(float));
@@ -393,10 +404,11 @@ static void promised_tokens_change_no_bit(void **state) {
                     kh_assert_ok(kh_pass_backward(pass, &given, got[k], IMAGES * p.pixels, &err));
                     kh_pass_free(pass);
                 }
-                pass_assert_same(got[1], got[0], IMAGES * p.pixels, name);
+                for (size_t k = 1; k < 3; k++)
+                    pass_assert_same(got[k], got[0], IMAGES * p.pixels, name);
+                for (size_t k = 0; k < 3; k++)
+                    free(got[k]);
                 free(seed);
-                free(got[0]);
-                free(got[1]);
             }
             problem_close(&p);
         }
@@ -490,7 +502,7 @@ int main(void) {
         cmocka_unit_test(gradients_go_through_edits),
         cmocka_unit_test(patterns_are_met_on_the_way_back),
         cmocka_unit_test(gradients_of_images_are_independent),
-        cmocka_unit_test(promised_tokens_change_no_bit),
+        cmocka_unit_test(promised_tokens_and_taps_change_no_bit),
         cmocka_unit_test(nothing_flows_from_zero_seeds),
         cmocka_unit_test(unprepared_gradients_are_refused),
     };
