@@ -243,6 +243,18 @@ KH_API size_t kh_label_set_labels(const kh_label_set *set); /* numbers are 1 .. 
 KH_API kh_map_label kh_label_set_label(const kh_label_set *set, size_t number);
 KH_API size_t kh_label_set_categories(const kh_label_set *set);
 KH_API const char *kh_label_set_category(const kh_label_set *set, size_t category);
+/* What two or more labels of a category are kinds of: with WordNet's data.noun in the folder, of
+ * labels named by wnid ("n02099601", maybe words behind it). Of synsets with the same labels the
+ * deepest. In the order of the categories, then of the wnids. */
+typedef struct kh_label_kind {
+    const char *wnid, *name; /* of the synset: "n02084071", "dog" */
+    size_t category, depth;  /* depth as in kh_synset */
+    const size_t *labels;    /* [count], ascending */
+    size_t count;
+} kh_label_kind;
+KH_API size_t kh_label_set_kinds(const kh_label_set *set);
+KH_API kh_label_kind kh_label_set_kind(const kh_label_set *set, size_t kind);
+
 /* The image of that folder and file name (endings aside); false when the set does not have it. */
 KH_API bool kh_label_set_find(const kh_label_set *set, const char *image, size_t *index);
 /* Labels of one category brought to the model's input, nearest pixel: out [how->height,
@@ -251,7 +263,7 @@ KH_API bool kh_label_set_find(const kh_label_set *set, const char *image, size_t
 KH_API kh_status kh_label_set_read(const kh_label_set *set, size_t index, size_t category,
                                    const kh_preprocess *how, uint16_t *out, bool *has_any,
                                    kh_error *err);
-/* sha256 over the tables (not the maps). */
+/* sha256 over the tables and data.noun (not the maps). */
 KH_API kh_status kh_label_set_sha256(const kh_label_set *set, char out[65], kh_error *err);
 
 /* ---- loading ahead --------------------------------------------------------------------------- */

@@ -52,7 +52,8 @@ static void defaults(void *at) {
          offsetof(settings, truth),                                                                \
          "DIR",                                                                                    \
          KH_LABEL_MAPS                                                                             \
-         " Once the run is complete, a second pass dissects every neuron into OUT/dissect."},      \
+         " Once the run is complete, a second pass dissects every neuron into OUT/dissect; with"   \
+         " WordNet's data.noun in DIR also against what labels are kinds of."},                    \
         {KH_OPT_TEXT, "lenses",                                                                    \
          0,           offsetof(settings, lenses),                                                  \
          "NAMES",     "Lenses with commas between, or all. Default: the cheap ones."},             \

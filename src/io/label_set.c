@@ -63,6 +63,7 @@ void kh_label_set_close(kh_label_set *set) {
             kh_free(set->images[i].cells[c]);
     }
     kh_free(set->images);
+    kh_label_set_free_kinds(set);
     for (size_t l = 0; l <= KH_LABELS; l++)
         kh_free(set->names[l]);
     for (size_t c = 0; c < KH_LABEL_CATEGORIES; c++)

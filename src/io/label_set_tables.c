@@ -233,6 +233,7 @@ kh_status kh_label_set_read_broden(kh_label_set *set, kh_error *err) {
     kh_status status = read_categories(set, sha, err);
     if (!status) status = read_labels(set, sha, err);
     if (!status) status = read_index(set, sha, err);
+    if (!status) status = kh_label_set_read_kinds(set, sha, err);
     if (!status && !kh_sha256_finish(sha, set->sha256))
         status = kh_fail(err, KH_E_MEMORY, "no memory for a digest");
     kh_sha256_free(sha);
@@ -293,6 +294,7 @@ kh_status kh_label_set_read_masks(kh_label_set *set, kh_error *err) {
     kh_status status = add_category(set, "object", err);
     if (!status) status = require_names(set, err);
     if (!status) status = read_names(set, sha, err);
+    if (!status) status = kh_label_set_read_kinds(set, sha, err);
     if (!status) status = kh_source_open(operands, 1, NULL, &files, err);
     for (size_t i = 0; !status && i < kh_source_count(files); i++) {
         kh_labelled_image *image = NULL;

@@ -340,6 +340,14 @@ kh_synset kh_wordnet_get(const kh_wordnet *w, size_t index) {
     return out;
 }
 
+size_t kh_wordnet_above_count(const kh_wordnet *w, size_t s) {
+    return w->synsets[s].above_count;
+}
+
+size_t kh_wordnet_above(const kh_wordnet *w, size_t s, size_t i) {
+    return w->above[w->synsets[s].first_above + i].synset;
+}
+
 /* Steps from s up to `to`; false when it is not above s. */
 static bool steps_up(const kh_wordnet *w, size_t s, size_t to, uint32_t *steps) {
     const above *list = w->above + w->synsets[s].first_above;

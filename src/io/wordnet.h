@@ -9,4 +9,8 @@
 kh_status kh_wordnet_parse(const char *text, size_t length, const char *what, kh_wordnet **out,
                            kh_error *err);
 
+/* Everything a synset is a kind of, itself among it, in the order of the wnids. */
+size_t kh_wordnet_above_count(const kh_wordnet *wordnet, size_t synset);
+size_t kh_wordnet_above(const kh_wordnet *wordnet, size_t synset, size_t i);
+
 #endif

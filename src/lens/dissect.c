@@ -108,8 +108,6 @@ void kh_dissect_regions(const kh_dissect_plan *p, const uint16_t *map, uint16_t 
 
 /* ---- tables -------------------------------------------------------------------------------- */
 
-#define DETECTOR_IOU 0.04
-
 typedef struct best {
     size_t label;
     double iou;
@@ -161,7 +159,7 @@ static void write_units(const kh_dissect_view *v, const best *all, size_t *chose
     for (size_t u = 0; u < v->setup->units; u++) {
         const size_t category = best_category(v, all + u * v->categories);
         const best b = category == SIZE_MAX ? (best){0, 0} : all[u * v->categories + category];
-        const bool is_detector = b.label && b.iou >= DETECTOR_IOU;
+        const bool is_detector = b.label && b.iou >= KH_DETECTOR_IOU;
         chosen[u] = is_detector ? b.label : 0;
         out->integer(out->user, (int64_t)(u / neurons));
         out->integer(out->user, (int64_t)(u % neurons));
@@ -227,7 +225,8 @@ static kh_status write_rotation(const kh_dissect_view *v, const size_t *chosen,
         for (size_t c = 0; c < v->categories; c++)
             of[c] = best_of(&turned, u, c);
         const size_t category = best_category(v, of);
-        if (category != SIZE_MAX && of[category].iou >= DETECTOR_IOU) found[u] = of[category].label;
+        if (category != SIZE_MAX && of[category].iou >= KH_DETECTOR_IOU)
+            found[u] = of[category].label;
     }
     if (!status)
         out->table(out->user, "rotation",
@@ -296,8 +295,10 @@ kh_status kh_dissect_write(const kh_dissect_view *v, const kh_lens_out *out, kh_
     const size_t units = v->setup->units;
     best *all = kh_calloc(units * v->categories, sizeof *all);
     size_t *chosen = kh_calloc(units, sizeof *chosen);
-    kh_status status =
-        all && chosen ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for the table of labels");
+    double *iou = kh_calloc(units * v->categories, sizeof *iou);
+    kh_status status = all && chosen && iou
+                           ? KH_OK
+                           : kh_fail(err, KH_E_MEMORY, "no memory for the table of labels");
     if (!status) {
         write_labels(v, out);
         out->table(out->user, "dissection_categories",
@@ -307,13 +308,16 @@ kh_status kh_dissect_write(const kh_dissect_view *v, const kh_lens_out *out, kh_
             for (size_t c = 0; c < v->categories; c++) {
                 all[u * v->categories + c] = best_of(v, u, c);
                 const best b = all[u * v->categories + c];
+                iou[u * v->categories + c] = b.label ? b.iou : 0;
                 if (b.label && b.iou > 0) write_category(v, u, c, b, out);
             }
         write_units(v, all, chosen, out);
         write_detectors(v, chosen, out);
         write_regions(v, out);
+        kh_dissect_write_kinds(v, iou, out);
         status = write_rotation(v, chosen, out, err);
     }
+    kh_free(iou);
     kh_free(chosen);
     kh_free(all);
     return status;

@@ -48,9 +48,16 @@ typedef struct kh_dissect_view {
     const uint64_t *rotated_intersect, *rotated_active;
 } kh_dissect_view;
 
+/* dissect_kinds.c: tables "kinds" and "dissection_kinds", when the labels are kinds of something.
+ * iou [units, categories]: of each neuron's best label. */
+void kh_dissect_write_kinds(const kh_dissect_view *view, const double *iou, const kh_lens_out *out);
+
 /* Tables "dissection", "dissection_categories", "detectors", "labels", "regions" and, with a
  * baseline, "rotation". */
 kh_status kh_dissect_write(const kh_dissect_view *view, const kh_lens_out *out, kh_error *err);
+
+/* A neuron detects a label whose pixels it meets this well. */
+#define KH_DETECTOR_IOU 0.04
 
 /* |A and B| / |A or B| */
 static inline double kh_dissect_iou(uint64_t both, uint64_t active, uint64_t truth) {

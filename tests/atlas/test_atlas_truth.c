@@ -1,7 +1,10 @@
 /* Network Dissection, regions and percentile masks against numpy (tools/golden_atlas.py). */
+#define _POSIX_C_SOURCE 200809L
 #include "support/kh_test.h"
 
 #include "keyhole.h"
+
+#include <unistd.h>
 
 enum { BLOCKS = 2, NEURONS = 96, UNITS = BLOCKS * NEURONS, LABELS = 7, CATEGORIES = 2 };
 enum { ROTATED = NEURONS / 8 }; /* directions of a block */
@@ -22,8 +25,8 @@ static const double *expect(const char *name, size_t count) {
     return values;
 }
 
-static int make_run(void **state) {
-    (void)state;
+static void run_over(const char *truth, const char *lenses, const char *name, char *file,
+                     size_t file_bytes) {
     kh_error err = {0};
     kh_ctx *ctx;
     kh_model *model;
@@ -31,8 +34,6 @@ static int make_run(void **state) {
     kh_label_set *set;
     char path[512];
     float thresholds[UNITS];
-    (void)snprintf(path, sizeof path, "%s/atlas/golden.safetensors", KH_TEST_DATA);
-    kh_assert_ok(kh_tensors_open(path, NULL, &golden, &err));
     const double *given = expect("dissect_threshold", UNITS);
     for (size_t u = 0; u < UNITS; u++)
         thresholds[u] = (float)given[u];
@@ -40,15 +41,14 @@ static int make_run(void **state) {
     kh_assert_ok(kh_ctx_create(&ctx_options, &ctx, &err));
     (void)snprintf(path, sizeof path, "%s/golden/vit_base", KH_TEST_DATA);
     kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
-    (void)snprintf(path, sizeof path, "%s/atlas/truth", KH_TEST_DATA);
-    kh_assert_ok(kh_label_set_open(path, NULL, &set, &err));
+    kh_assert_ok(kh_label_set_open(truth, NULL, &set, &err));
     (void)snprintf(path, sizeof path, "%s/atlas/pictures", KH_TEST_DATA);
     char *operands[] = {path};
     const kh_source_options source_options = {.classes = kh_model_classes(model)};
     kh_assert_ok(kh_source_open(operands, 1, &source_options, &source, &err));
     kh_atlas_options options = kh_atlas_options_default();
-    options.out = kh_test_folder("truth");
-    options.lenses = "dissect,masks,context";
+    options.out = kh_test_folder(name);
+    options.lenses = lenses;
     options.label_set = set;
     options.thresholds = thresholds;
     float rotated[BLOCKS * ROTATED]; /* block 0 is above everywhere, block 1 nowhere */
@@ -56,11 +56,21 @@ static int make_run(void **state) {
         rotated[i] = i < ROTATED ? -1e30f : 1e30f;
     options.rotated = rotated;
     kh_assert_ok(kh_atlas(ctx, model, source, &options, NULL, &err));
-    (void)snprintf(database, sizeof database, "%s/run.sqlite", options.out);
+    (void)snprintf(file, file_bytes, "%s/run.sqlite", options.out);
     kh_source_free(source);
     kh_label_set_close(set);
     kh_model_close(model);
     kh_ctx_free(ctx);
+}
+
+static int make_run(void **state) {
+    (void)state;
+    kh_error err = {0};
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/atlas/golden.safetensors", KH_TEST_DATA);
+    kh_assert_ok(kh_tensors_open(path, NULL, &golden, &err));
+    (void)snprintf(path, sizeof path, "%s/atlas/truth", KH_TEST_DATA);
+    run_over(path, "dissect,masks,context", "truth", database, sizeof database);
     return 0;
 }
 
@@ -70,11 +80,15 @@ static int close_golden(void **state) {
     return 0;
 }
 
-static double number(int64_t parameter, const char *query) {
+static double number_of(const char *file, int64_t parameter, const char *query) {
     kh_error err = {0};
     double value;
-    kh_assert_ok(kh_store_db_number(database, query, parameter, &value, &err));
+    kh_assert_ok(kh_store_db_number(file, query, parameter, &value, &err));
     return value;
+}
+
+static double number(int64_t parameter, const char *query) {
+    return number_of(database, parameter, query);
 }
 
 static void assert_near(double got, double want, double tolerance, const char *what, size_t index) {
@@ -197,6 +211,110 @@ static void every_neuron_gets_its_label(void **state) {
     assert_true(judged > UNITS / 2 && detectors > 0);
 }
 
+/* ---- what labels are kinds of ---------------------------------------------------------------- */
+
+static void write_file(const char *folder, const char *name, const char *text) {
+    char path[600];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* The same maps under names of WordNet: two breeds of dog, a cat, a fire engine. */
+static const char *folder_of_nouns(void) {
+    static const char noun[] = "%08d 05 n 01 %s 0 %s | a gloss\n";
+    static const struct {
+        int offset;
+        const char *name, *above;
+    } nouns[] = {{1740, "entity", "000"},
+                 {4475, "organism", "001 @ 00001740 n 0000"}, /* the same labels as animal */
+                 {15388, "animal", "001 @ 00004475 n 0000"},
+                 {21939, "artifact", "001 @ 00001740 n 0000"},
+                 {2084071, "dog", "001 @ 00015388 n 0000"},
+                 {2099601, "golden_retriever", "001 @ 02084071 n 0000"},
+                 {2099712, "Labrador_retriever", "001 @ 02084071 n 0000"},
+                 {2121620, "cat", "001 @ 00015388 n 0000"},
+                 {2123045, "tabby", "001 @ 02121620 n 0000"},
+                 {3345487, "fire_engine", "001 @ 00021939 n 0000"}};
+    static const char *const same[] = {"index.csv", "category.csv", "images"};
+    const char *folder = kh_test_folder("nouns");
+    char text[2000] = "  1 a licence\n", from[600], to[600];
+    for (size_t i = 0; i < sizeof nouns / sizeof *nouns; i++) {
+        const size_t used = strlen(text);
+        (void)snprintf(text + used, sizeof text - used, noun, nouns[i].offset, nouns[i].name,
+                       nouns[i].above);
+    }
+    write_file(folder, "data.noun", text);
+    write_file(folder, "label.csv",
+               "number,name,category,frequency,coverage,syns\n"
+               "1,n02099601,object(1),1,1,\n2,n02099712 Labrador,object(1),1,1,\n"
+               "3,n02123045,object(1),1,1,\n4,n03345487,object(1),1,1,\n"
+               "5,red,color(1),1,1,\n6,green,color(1),1,1,\n7,blue,color(1),1,1,\n");
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(from, sizeof from, "%s/atlas/truth/%s", KH_TEST_DATA, same[i]);
+        (void)snprintf(to, sizeof to, "%s/%s", folder, same[i]);
+        assert_int_equal(symlink(from, to), 0);
+    }
+    return folder;
+}
+
+static void kinds_are_the_sums_of_their_labels(void **state) {
+    (void)state;
+    enum { KINDS = 3 };
+    static const char *const names[KINDS] = {"entity", "animal", "dog"};
+    static const size_t members[KINDS] = {4, 3, 2}; /* the first of the labels */
+    const double *both = expect("dissect_both", UNITS * LABELS);
+    const double *active = expect("dissect_active", UNITS * CATEGORIES);
+    const double *truth = expect("dissect_truth", LABELS);
+    const double *threshold = expect("dissect_threshold", UNITS);
+    char file[4200], query[256];
+    const char *folder = folder_of_nouns();
+    run_over(folder, "dissect", "kinds", file, sizeof file);
+    assert_near(number_of(file, 0, "SELECT count(*) FROM kinds"), KINDS, 0, "kinds", 0);
+    size_t judged = 0, met[KINDS] = {0};
+    for (size_t u = 0; u < UNITS; u++) {
+        double iou[KINDS] = {0}, most = 0;
+        size_t best = 0;
+        if (threshold[u] <= 0x1p-13) continue;
+        for (size_t k = 0; k < KINDS; k++) {
+            double b = 0, t = 0;
+            for (size_t l = 0; l < members[k]; l++) {
+                b += both[u * LABELS + l];
+                t += truth[l];
+            }
+            iou[k] = iou_of(b, active[u * CATEGORIES], t);
+            if (iou[k] > iou[best]) best = k;
+        }
+        for (size_t l = 0; l < 4; l++)
+            most = fmax(most, iou_of(both[u * LABELS + l], active[u * CATEGORIES], truth[l]));
+        bool is_close = false;
+        for (size_t k = 0; k < KINDS; k++)
+            is_close |= k != best && iou[k] > iou[best] - 0.0005;
+        if (is_close) continue;
+        judged++;
+        met[best]++;
+        static const char where[] = "FROM dissection_kinds WHERE block * 96 + neuron = ?1";
+        (void)snprintf(query, sizeof query, "SELECT name = '%s' AND labels = %zu %s", names[best],
+                       members[best], where);
+        assert_near(number_of(file, (int64_t)u, query), 1, 0, names[best], u);
+        (void)snprintf(query, sizeof query, "SELECT iou %s", where);
+        assert_near(number_of(file, (int64_t)u, query), iou[best], PIXELS / active[u * CATEGORIES],
+                    "iou", u);
+        (void)snprintf(query, sizeof query, "SELECT label_iou %s", where);
+        assert_near(number_of(file, (int64_t)u, query), most, PIXELS / active[u * CATEGORIES],
+                    "label_iou", u);
+    }
+    assert_true(judged > UNITS / 2 && met[0] > 0 && met[1] + met[2] > 0);
+    assert_near(number_of(file, 0, "SELECT pixels FROM kinds WHERE name = 'dog'"),
+                truth[0] + truth[1], 0, "pixels", 0);
+    kh_error err = {0};
+    kh_label_set *set = NULL;
+    write_file(folder, "data.noun", "00001740 05 n once upon a time\n");
+    kh_assert_fails(kh_label_set_open(folder, NULL, &set, &err), KH_E_FORMAT, "data.noun: line 1");
+}
+
 static void regions_are_means_over_their_patches(void **state) {
     (void)state;
     static const char *const names[] = {"subject", "border", "background"};
@@ -231,6 +349,7 @@ int main(void) {
         cmocka_unit_test(subject_and_context_are_told_apart),
         cmocka_unit_test(every_neuron_gets_its_label),
         cmocka_unit_test(rotated_units_are_counted_as_neurons_are),
+        cmocka_unit_test(kinds_are_the_sums_of_their_labels),
         cmocka_unit_test(regions_are_means_over_their_patches),
         cmocka_unit_test(masks_meet_the_object_as_often_as_in_numpy),
     };

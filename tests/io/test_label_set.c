@@ -190,11 +190,48 @@ static void a_folder_of_masks_needs_only_names(void **state) {
     kh_label_set_close(set);
 }
 
+static void labels_are_kinds_of_something(void **state) {
+    (void)state;
+    kh_error err;
+    char before[65], after[65];
+    folder = kh_test_folder("kinds");
+    write_map("n01440764/x.png", 1, 2);
+    write_text("labels.txt",
+               "n00000007 tench\nn00000009\nn000000070\nbird\nn00000007\nn00000030\n");
+    kh_label_set *set = open_set();
+    kh_assert_ok(kh_label_set_sha256(set, before, &err));
+    assert_int_equal(kh_label_set_kinds(set), 0);
+    kh_label_set_close(set);
+    write_text("data.noun", "00000001 03 n 01 thing 0 000 | a gloss\n"
+                            "00000003 05 n 01 fish 0 001 @ 00000001 n 0000 | a gloss\n"
+                            "00000007 05 n 01 tench 0 001 @ 00000003 n 0000 | a gloss\n"
+                            "00000009 05 n 01 goldfish 0 001 @ 00000003 n 0000 | a gloss\n"
+                            "00000030 05 n 01 boat 0 001 @ 00000001 n 0000 | a gloss\n");
+    set = open_set();
+    kh_assert_ok(kh_label_set_sha256(set, after, &err));
+    assert_string_not_equal(before, after);
+    assert_int_equal(kh_label_set_kinds(set), 3); /* tench: two labels have its name */
+    static const char *const names[] = {"thing", "fish", "tench"};
+    static const size_t counts[] = {4, 3, 2}, labels[] = {1, 2, 5, 6};
+    for (size_t k = 0; k < 3; k++) {
+        const kh_label_kind kind = kh_label_set_kind(set, k);
+        assert_string_equal(kind.name, names[k]);
+        assert_int_equal(kind.depth, k + 1);
+        assert_int_equal(kind.count, counts[k]);
+        for (size_t i = 0; i < kind.count && k < 2; i++)
+            assert_int_equal(kind.labels[i], labels[i]);
+    }
+    assert_string_equal(kh_label_set_kind(set, 0).wnid, "n00000001");
+    assert_int_equal(kh_label_set_kind(set, 2).labels[1], 5);
+    kh_label_set_close(set);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(broden_tables_are_read),
         cmocka_unit_test(maps_follow_the_crop_of_the_input),
         cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(labels_are_kinds_of_something),
         cmocka_unit_test(a_folder_of_masks_needs_only_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
