@@ -69,6 +69,8 @@ def forward(model, images):
                     block.mlp.register_forward_hook(keep(f"mlp{b}")),
                     block.mlp.fc2.register_forward_hook(keep(f"fc2{b}")),
                     block.register_forward_hook(keep(f"resid{b}"))]
+        handles.append(block.attn.proj.register_forward_hook(
+            lambda module, args, out, b=b: seen.__setitem__(f"z{b}", args[0].detach().double().numpy())))
         if type(block).__name__ == "Block":  # the stream in the middle is what the second norm reads
             handles.append(block.norm2.register_forward_hook(
                 lambda module, args, out, b=b: seen.__setitem__(f"mid{b}", args[0].detach().double().numpy())))
@@ -357,6 +359,16 @@ def main():
     assert np.abs(whole - true_logit).max() < 1e-9
     by_class = lambda x: np.stack([x[truth == LABELS[c]].mean(0) for c in range(CLASSES)])
     out["direct"] = by_class(np.stack(parts, 1))
+    heads = model.blocks[0].attn.num_heads
+    of_head = np.zeros((n, blocks, heads))
+    for b in range(blocks):
+        z, width = seen[f"z{b}"][:, 0], E.shape[1] // heads
+        for h in range(heads):
+            part = slice(h * width, (h + 1) * width)
+            of_head[:, b, h] = direct(z[:, part] @ state[f"blocks.{b}.attn.proj.weight"][:, part].T)
+        left = parts[1 + 2 * b] - of_head[:, b].sum(1)  # the bias
+        assert np.abs(left - direct(np.tile(state[f"blocks.{b}.attn.proj.bias"], (n, 1)))).max() < 1e-9
+    out["heads"] = by_class(of_head)
     given = post[:, :, 0, :] / sigma[:, None, None] * fold[:, :, truth].transpose(2, 0, 1)
     contribution = by_class(given)
     out["contribution"] = contribution

@@ -22,6 +22,7 @@ static const struct {
     [KH_SITE_RESID_POST] = {"hook_resid_post", true, false},
     [KH_SITE_ATTN_OUT] = {"hook_attn_out", true, false},
     [KH_SITE_MLP_OUT] = {"hook_mlp_out", true, false},
+    [KH_SITE_Z_CLS] = {"attn.hook_z", true, true},
     [KH_SITE_ATTN_CLS] = {"hook_attn_out", true, true},
     [KH_SITE_MLP_CLS] = {"hook_mlp_out", true, true},
     [KH_SITE_EMBED_CLS] = {"blocks.0.hook_resid_pre", false, true},

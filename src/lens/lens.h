@@ -16,6 +16,7 @@ typedef enum kh_lens_site {
     KH_SITE_RESID_POST, /* [images, tokens, dim] */
     KH_SITE_ATTN_OUT,   /* [images, tokens, dim] */
     KH_SITE_MLP_OUT,    /* [images, tokens, dim] */
+    KH_SITE_Z_CLS,      /* [images, dim] the heads' outputs side by side at the class token */
     KH_SITE_ATTN_CLS,   /* [images, dim] at the class token */
     KH_SITE_MLP_CLS,    /* [images, dim] at the class token */
     KH_SITE_EMBED_CLS,  /* [images, dim] the first block's input at the class token; block 0 only */
@@ -171,7 +172,7 @@ static inline size_t kh_ranking_unit(const kh_ranking *r, size_t block, size_t r
 
 extern const kh_lens_kind kh_kind_images, kh_kind_accuracy, kh_kind_units, kh_kind_rotated,
     kh_kind_class_mean, kh_kind_distance, kh_kind_exemplars, kh_kind_channels, kh_kind_selectivity,
-    kh_kind_attribution, kh_kind_audit, kh_kind_identify, kh_kind_key_value, kh_kind_dissect,
-    kh_kind_masks, kh_kind_context;
+    kh_kind_attribution, kh_kind_heads, kh_kind_audit, kh_kind_identify, kh_kind_key_value,
+    kh_kind_dissect, kh_kind_masks, kh_kind_context;
 
 #endif

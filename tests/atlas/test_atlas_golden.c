@@ -3,7 +3,7 @@
 
 #include "keyhole.h"
 
-enum { LABELS = 4, BLOCKS = 2, NEURONS = 96, DIM = 24, EXEMPLARS = 8 };
+enum { LABELS = 4, BLOCKS = 2, HEADS = 3, NEURONS = 96, DIM = 24, EXEMPLARS = 8 };
 static const int labels[LABELS] = {1, 6, 8, 9};
 
 /* Activations agree to 2e-5 (the gate of every site); sums of up to 96 such, over a norm of about
@@ -287,6 +287,15 @@ static void attributions_add_up(void **state) {
     assert_classes("attribution", "k90", "k90", 0, 0);
     assert_classes("attribution", "cancel", "cancel", 1e-2, 0);
     assert_classes("attribution", "spearman", "spearman", 0, 1e-3);
+    const double *heads = expect("heads", LABELS * BLOCKS * HEADS);
+    assert_near(number(0, "SELECT count(*) FROM attribution_heads"), LABELS * BLOCKS * HEADS, 0, 0,
+                "rows of heads", 0);
+    for (size_t i = 0; i < LABELS; i++)
+        for (size_t p = 0; p < BLOCKS * HEADS; p++)
+            assert_near(number(labels[i] * BLOCKS * HEADS + (int64_t)p,
+                               "SELECT logits FROM attribution_heads WHERE (class * 2 + block) * 3 "
+                               "+ head = ?1"),
+                        heads[i * BLOCKS * HEADS + p], 0, SUM_ATOL, "head", i * BLOCKS * HEADS + p);
     const double *direct = expect("direct", LABELS * (1 + 2 * BLOCKS));
     for (size_t i = 0; i < LABELS; i++)
         for (size_t b = 0; b < BLOCKS; b++) {
