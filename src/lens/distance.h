@@ -6,6 +6,10 @@
 
 /* |a - b| */
 double kh_l2_distance(const double *a, const double *b, size_t count);
+/* Of every two rows: rows [count, width], out [count, count]. */
+void kh_l2_matrix(const double *rows, size_t count, size_t width, double *out);
+/* Mean length of the rows; those that hold NaN are left out, and of none it is NaN. */
+double kh_mean_norm(const double *rows, size_t count, size_t width);
 /* Root mean square distance of an image of one class from an image of another, from each class's
  * mean map and mean squared norm: sqrt(E|x|^2 + E|y|^2 - 2 E[x].E[y]). */
 double kh_rms_between(const double *mean_a, double square_a, const double *mean_b, double square_b,

@@ -275,6 +275,11 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     return KH_OK;
 }
 
+double kh_lens_unit_mean(const void *at, size_t unit) {
+    const state *s = at;
+    return kh_fix_mean(s->sum[unit], s->images);
+}
+
 double kh_lens_unit_deviation(const void *at, size_t unit) {
     const state *s = at;
     return sqrt(kh_fix_variance(s->sum[unit], s->squares[unit], s->images));

@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* Standard deviation of a neuron's coefficient over all patches of all images. */
+/* Mean and standard deviation of a neuron's coefficient over all patches of all images. */
+double kh_lens_unit_mean(const void *units_state, size_t unit);
 double kh_lens_unit_deviation(const void *units_state, size_t unit);
 
 #endif

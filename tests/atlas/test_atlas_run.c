@@ -364,6 +364,7 @@ static void disk_and_state_are_as_estimated(void **state) {
                                         "arrays/thresholds_99.npy",
                                         "arrays/class_n.npy",
                                         "arrays/class_mean.npy",
+                                        "arrays/distances.npy",
                                         "arrays/attribution_mean.npy",
                                         "arrays/channel_thresholds.npy",
                                         "arrays/channel_thresholds_99.npy",

@@ -1,18 +1,21 @@
-/* Lens "key_value", and lens "attribution" where the logits read a mean of patches or two heads,
- * against numpy (tools/golden_atlas.py); and that the parts of a logit sum to it in every model
- * that has such parts. */
+/* Lens "key_value", lens "attribution" where the logits read a mean of patches or two heads, and
+ * every number of lens "distance", against numpy (tools/golden_atlas.py, golden_distances.py); that
+ * the parts of a logit sum to it in every model that has such parts, and that distances are ones.
+ */
 #include "support/kh_test.h"
 
 #include "keyhole.h"
 
 enum { LABELS = 4, BLOCKS = 2, NEURONS = 96, CLASSES = 10, VARIANTS = 4, TOKENS = 17, EACH = 6 };
-enum { CELLS = BLOCKS * VARIANTS, PARTS = 1 + 2 * BLOCKS };
+enum { CELLS = BLOCKS * VARIANTS, PARTS = 1 + 2 * BLOCKS, DIM = 24 };
 static const int labels[LABELS] = {1, 6, 8, 9};
 
 /* A p of 300 shuffles strays by at most 0.029 (one standard deviation). */
 #define P_ATOL 0.12
 /* As in test_atlas_golden.c: activations agree to 2e-5, sums of up to 96 such to ten times that. */
 #define SUM_ATOL 2e-4
+/* Distances of such maps; z-scores divide them by deviations. The largest difference is 1.1e-5. */
+#define DISTANCE_ATOL 5e-5
 
 static kh_tensors *golden;
 static char database[4200], folder[4096];
@@ -56,7 +59,7 @@ static void assert_near(double got, double want, double tolerance, const char *w
 }
 
 typedef struct how {
-    const char *model, *lenses;
+    const char *model, *lenses; /* model: in the folder of goldens, or a path */
     size_t threads, batch, shards;
 } how;
 
@@ -82,7 +85,7 @@ static kh_status run(how h, char digest[65], kh_error *why) {
     const kh_ctx_options ctx_options = {.threads = h.threads ? h.threads : 2};
     kh_assert_ok(kh_ctx_create(&ctx_options, &ctx, &err));
     (void)snprintf(path, sizeof path, "%s/golden/%s", KH_TEST_DATA, h.model);
-    kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
+    kh_assert_ok(kh_model_open(ctx, strchr(h.model, '/') ? h.model : path, NULL, &model, &err));
     (void)snprintf(folder, sizeof folder, "%s", kh_test_folder("values"));
     (void)snprintf(database, sizeof database, "%s/run.sqlite", folder);
     (void)snprintf(pictures, sizeof pictures, "%s/atlas/pictures", KH_TEST_DATA);
@@ -336,6 +339,177 @@ static void neither_depends_on_how_it_was_run(void **state) {
     assert_near(number(0, "SELECT count(*) FROM kv WHERE tokens <> 'all'"), 0, 0, "class token", 0);
 }
 
+/* ---- distances ------------------------------------------------------------------------------ */
+
+enum { READINGS = 7, TWINS = 3, PAIRS = LABELS * LABELS };
+/* Definition and k in the order of the array. */
+#define READING                                                                                    \
+    "CASE definition || k WHEN 'D11' THEN 0 WHEN 'D21' THEN 1 WHEN 'D31' THEN 2 WHEN 'D13' THEN "  \
+    "3 WHEN 'D1c3' THEN 4 WHEN 'D23' THEN 5 WHEN 'D33' THEN 6 END"
+
+static void read_distances(const char *name, double out[READINGS * BLOCKS * PAIRS]) {
+    kh_error err = {0};
+    kh_tensors *recorded;
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/atlas/distances.safetensors", KH_TEST_DATA);
+    kh_assert_ok(kh_tensors_open(path, NULL, &recorded, &err));
+    kh_assert_ok(
+        kh_tensors_read_f64(recorded, name, false, out, (size_t)READINGS * BLOCKS * PAIRS, &err));
+    kh_tensors_close(recorded);
+}
+
+static void distances_raw_and_normalised(void **state) {
+    (void)state;
+    enum { CELLS_OF_ARRAY = READINGS * BLOCKS * CLASSES * CLASSES };
+    static const char *const columns[3] = {"distance", "per_norm", "zscore"};
+    double want[3][READINGS * BLOCKS * PAIRS];
+    float array[CELLS_OF_ARRAY];
+    char path[4300];
+    kh_error err = {0};
+    kh_answer *a;
+    for (size_t i = 0; i < 3; i++)
+        read_distances(columns[i], want[i]);
+    kh_assert_ok(
+        run((how){.model = "vit_base", .lenses = "units,class_mean,distance"}, NULL, &err));
+    (void)snprintf(path, sizeof path, "%s/arrays/distances.npy", folder);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -(long)sizeof array, SEEK_END), 0);
+    assert_int_equal(ftell(file), 128); /* behind the header */
+    assert_int_equal(fread(array, sizeof *array, CELLS_OF_ARRAY, file), CELLS_OF_ARRAY);
+    (void)fclose(file);
+    kh_assert_ok(kh_store_db_ask(
+        database,
+        "SELECT class_a, class_b, distance, ifnull(per_norm, -999), ifnull(zscore, -999), "
+        "" READING " AS reading, block FROM distances ORDER BY reading, block, class_a, class_b",
+        NULL, 0, &a, &err));
+    assert_int_equal(kh_answer_rows(a), READINGS * BLOCKS * PAIRS);
+    for (size_t r = 0; r < READINGS * BLOCKS * PAIRS; r++) {
+        const size_t x = (size_t)labels[r / LABELS % LABELS], y = (size_t)labels[r % LABELS];
+        float *cell = &array[(r / PAIRS * CLASSES + x) * CLASSES + y];
+        assert_near(kh_answer_number(a, r, 0), (double)x, 0, "class_a", r);
+        assert_near(kh_answer_number(a, r, 1), (double)y, 0, "class_b", r);
+        for (size_t i = 0; i < 3; i++)
+            assert_near(kh_answer_number(a, r, i + 2), want[i][r], DISTANCE_ATOL, columns[i], r);
+        assert_near((double)*cell, (double)(float)kh_answer_number(a, r, 2), 0, "array", r);
+        *cell = NAN;
+    }
+    for (size_t i = 0; i < CELLS_OF_ARRAY; i++) /* the others are of classes without images */
+        assert_true(isnan(array[i]));
+    kh_answer_free(a);
+}
+
+/* Of the run above. */
+static void distances_are_distances(void **state) {
+    (void)state;
+#define PAIR                                                                                       \
+    "FROM distances x JOIN distances y ON x.definition = y.definition AND x.k = y.k AND x.block "  \
+    "= y.block "
+#define SAME "AND x.block = y.block AND x.class_a = y.class_a AND x.class_b = y.class_b "
+    static const char *const never[] = {
+        "SELECT count(*) FROM distances WHERE NOT distance >= 0 OR (class_a = class_b) <> (rank = "
+        "-1) OR (definition = 'D3') <> (per_norm IS NULL) OR (definition || k = 'D23') <> (zscore "
+        "IS NULL)",
+        "SELECT count(*) FROM distances WHERE definition <> 'D2' AND (class_a = class_b) <> "
+        "(distance = 0)",
+        "SELECT count(*) " PAIR "WHERE x.class_a = y.class_b AND x.class_b = y.class_a AND "
+        "(x.distance <> y.distance OR x.per_norm <> y.per_norm OR x.zscore <> y.zscore)",
+        "SELECT count(*) " PAIR "JOIN distances z ON x.definition = z.definition AND x.k = z.k AND "
+        "x.block = z.block WHERE x.class_b = y.class_a AND x.class_a = z.class_a AND y.class_b = "
+        "z.class_b AND x.definition <> 'D2' AND (z.distance > x.distance + y.distance + 1e-12 OR "
+        "z.zscore > x.zscore + y.zscore + 1e-12)",
+        /* of two pictures as of their means or more; three maps differ as their mean or more */
+        "SELECT count(*) FROM distances x JOIN distances y ON x.definition = 'D2' AND y.definition "
+        "= 'D1' AND x.k = y.k " SAME
+        "WHERE x.distance < y.distance OR (x.k = 1 AND x.zscore < y.zscore)",
+        "SELECT count(*) FROM distances x JOIN distances y ON x.definition = 'D1c' AND "
+        "y.definition = 'D1' AND y.k = 3 " SAME "WHERE x.distance < sqrt(3) * y.distance - 1e-12"};
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        assert_near(number(0, never[i]), 0, 0, "never", i);
+#undef SAME
+#undef PAIR
+}
+
+static char *file_of(const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    char *bytes = calloc(1, 1u << 20);
+    assert_non_null(bytes);
+    *size = fread(bytes, 1, 1u << 20, file);
+    assert_int_equal(fclose(file), 0);
+    return bytes;
+}
+
+static void write_file(const char *path, const char *bytes, size_t size) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Copies neuron 0 over 1 and 2, 3 over 4 and 5, ...: every line-th number of `lines` rows. */
+static void twin(char *bytes, const char *name, size_t lines, size_t width, size_t step) {
+    uint64_t header;
+    char key[80];
+    memcpy(&header, bytes, sizeof header);
+    (void)snprintf(key, sizeof key, "\"%s\":", name);
+    const char *at = strstr(bytes + sizeof header, key);
+    assert_non_null(at);
+    at = strstr(at, "\"data_offsets\":[");
+    char *data = bytes + sizeof header + header + strtoul(at + 16, NULL, 10);
+    for (size_t line = 0; line < lines; line++)
+        for (size_t j = 0; j < NEURONS; j++)
+            memcpy(data + (line * NEURONS + j) * step,
+                   data + (line * NEURONS + j - j % TWINS) * step, width);
+}
+
+/* With neurons in groups of three alike, three say what one says. */
+static void three_equal_neurons_are_one(void **state) {
+    (void)state;
+    kh_error err = {0};
+    char twins[4096], path[4300];
+    size_t size;
+    (void)snprintf(twins, sizeof twins, "%s", kh_test_folder("twins"));
+    (void)snprintf(path, sizeof path, "%s/golden/vit_base/config.json", KH_TEST_DATA);
+    char *bytes = file_of(path, &size);
+    (void)snprintf(path, sizeof path, "%s/config.json", twins);
+    write_file(path, bytes, size);
+    free(bytes);
+    (void)snprintf(path, sizeof path, "%s/golden/vit_base/model.safetensors", KH_TEST_DATA);
+    bytes = file_of(path, &size);
+    for (size_t b = 0; b < BLOCKS; b++) {
+        char name[64];
+        const size_t row = (size_t)DIM * sizeof(float);
+        (void)snprintf(name, sizeof name, "blocks.%zu.mlp.fc1.weight", b);
+        twin(bytes, name, 1, row, row);
+        (void)snprintf(name, sizeof name, "blocks.%zu.mlp.fc1.bias", b);
+        twin(bytes, name, 1, sizeof(float), sizeof(float));
+        (void)snprintf(name, sizeof name, "blocks.%zu.mlp.fc2.weight", b);
+        twin(bytes, name, DIM, sizeof(float), sizeof(float));
+    }
+    (void)snprintf(path, sizeof path, "%s/model.safetensors", twins);
+    write_file(path, bytes, size);
+    free(bytes);
+    kh_assert_ok(run((how){.model = twins, .lenses = "units,class_mean,distance"}, NULL, &err));
+    /* times one neuron's: the mean map 1, three maps or three neurons the root of three */
+    static const char *const largest[] = {"abs(y.distance - x.distance * f.times)",
+                                          "abs(y.zscore - x.zscore * f.times)",
+                                          "abs(y.per_norm - x.per_norm)"};
+    char query[600];
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(query, sizeof query,
+                       "WITH f(one, three, times) AS (VALUES ('D1', 'D1', 1), ('D1', 'D1c', "
+                       "sqrt(3)), ('D2', 'D2', 1), ('D3', 'D3', sqrt(3))) SELECT max(%s) FROM f "
+                       "JOIN distances x ON x.definition = f.one AND x.k = 1 JOIN distances y ON "
+                       "y.definition = f.three AND y.k = 3 AND x.block = y.block AND x.class_a = "
+                       "y.class_a AND x.class_b = y.class_b",
+                       largest[i]);
+        /* sums are rounded to 2^-20 */
+        assert_near(number(0, query), 0, 1e-5, largest[i], i);
+    }
+    assert_true(number(0, "SELECT min(distance) FROM distances WHERE class_a < class_b") > 1e-3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_speak_for_their_class),
@@ -345,6 +519,9 @@ int main(void) {
         cmocka_unit_test(parts_sum_to_the_logit),
         cmocka_unit_test(a_logit_without_parts_is_refused),
         cmocka_unit_test(neither_depends_on_how_it_was_run),
+        cmocka_unit_test(distances_raw_and_normalised),
+        cmocka_unit_test(distances_are_distances),
+        cmocka_unit_test(three_equal_neurons_are_one),
     };
     return cmocka_run_group_tests(tests, open_golden, close_golden);
 }
