@@ -152,6 +152,40 @@ void kh_draw_distances(kh_plate *p, const char *definition, size_t k) {
                   strcmp(definition, "D3") == 0 ? "standard deviations" : "coefficient a");
 }
 
+/* Mean over pairs, by block; false when there is none. */
+static bool mean_of(kh_plate *p, const char *column, const char *definition, int k, double **out) {
+    char sql[256];
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT block, avg(%s) FROM distances WHERE definition = '%s' AND k = %d AND "
+                   "class_a <> class_b GROUP BY block",
+                   column, definition, k);
+    *out = kh_plate_blocks(p, false, sql, 1);
+    return *out != NULL;
+}
+
+/* A run of an earlier version does not say. */
+static bool has_norms(kh_plate *p) {
+    return kh_plate_number(p, false,
+                           "SELECT count(*) FROM pragma_table_info('distances') WHERE name = "
+                           "'per_norm'") > 0;
+}
+
+/* What is left of the growth over blocks when the maps' own size is taken out. */
+static void per_norm(kh_plate *p) {
+    double *one, *three, *stacked, *images;
+    if (!mean_of(p, "per_norm", "D1", 1, &one) || !mean_of(p, "per_norm", "D1", 3, &three) ||
+        !mean_of(p, "per_norm", "D1c", 3, &stacked) || !mean_of(p, "per_norm", "D2", 1, &images))
+        return;
+    const kh_figure_line lines[] = {{.name = "D1, k = 1", .y = one, .kind = KH_LINE_POINTS},
+                                    {.name = "D1, k = 3", .y = three, .kind = KH_LINE_DASHED},
+                                    {.name = "D1c, k = 3", .y = stacked},
+                                    {.name = "D2, k = 1", .y = images, .kind = KH_LINE_POINTS}};
+    kh_plate_lines(p, (kh_figure_lines){.title = "Over the mean length of a class's map",
+                                        .y = {.label = "distance / length"},
+                                        .lines = lines,
+                                        .line_count = 4});
+}
+
 /* The sizes behind the scales: mean distance over pairs, for every reading. */
 void kh_draw_distances_lines(kh_plate *p) {
     static const char *const definitions[DEFINITIONS] = {"D1", "D2", "D3"};
@@ -165,32 +199,33 @@ void kh_draw_distances_lines(kh_plate *p) {
     const size_t n =
         find_classes(p, "SELECT DISTINCT class_a FROM distances ORDER BY 1", place, names);
     if (n < 2) return;
+    const bool is_said = has_norms(p);
     list_names(names, n, list, sizeof list);
     kh_plate_title(p, "How large the distances between classes are, block by block");
-    kh_plate_caption(p,
-                     "Mean over all pairs of %zu compared classes%s: %s. For the three readings of "
-                     "the report's definition, with the best aligned neuron of a class (figure 5) "
-                     "and its three best ones (figure 6).",
-                     n, why(p, n), list);
+    kh_plate_caption(
+        p,
+        "Mean over all pairs of %zu compared classes%s: %s. For the three readings of "
+        "the report's definition, with the best aligned neuron of a class (figure 5) "
+        "and its three best ones (figure 6).%s",
+        n, why(p, n), list,
+        is_said ? " Last panel: over the mean length of the maps compared (D1c: three, one "
+                  "behind the other); maps of one length with nothing in common are "
+                  "1.41 apart."
+                : "");
     kh_plate_limits(p, "which classes are near: the matrices say that.");
     kh_plate_open(p, 2);
     for (size_t i = 0; i < DEFINITIONS; i++) {
-        char sql[256];
-        double *of[2];
-        for (size_t j = 0; j < 2; j++) {
-            (void)snprintf(sql, sizeof sql,
-                           "SELECT block, avg(distance) FROM distances WHERE definition = '%s' AND "
-                           "k = %d AND class_a <> class_b GROUP BY block",
-                           definitions[i], j ? 3 : 1);
-            of[j] = kh_plate_blocks(p, false, sql, 1);
-        }
+        double *of[2] = {NULL, NULL};
+        if (!mean_of(p, "distance", definitions[i], 1, &of[0]) ||
+            !mean_of(p, "distance", definitions[i], 3, &of[1]))
+            return;
         const kh_figure_line lines[] = {{.name = "k = 1", .y = of[0], .kind = KH_LINE_POINTS},
                                         {.name = "k = 3", .y = of[1], .kind = KH_LINE_DASHED}};
-        if (of[0] && of[1])
-            kh_plate_lines(p, (kh_figure_lines){.title = titles[i],
-                                                .y = {.label = i == 2 ? "distance (std. deviations)"
-                                                                      : "distance (coefficient a)"},
-                                                .lines = lines,
-                                                .line_count = 2});
+        kh_plate_lines(p, (kh_figure_lines){.title = titles[i],
+                                            .y = {.label = i == 2 ? "distance (std. deviations)"
+                                                                  : "distance (coefficient a)"},
+                                            .lines = lines,
+                                            .line_count = 2});
     }
+    if (is_said) per_norm(p);
 }

@@ -56,7 +56,7 @@ uint64_t kh_run_sizes_figures(const kh_run_sizes *of, size_t *count) {
     ADD(has(of, "attribution") && has_labels, 1, 240e3 + 100 * neurons); /* cumulative */
     ADD(has(of, "key_value") && has_labels, 1,
         230e3 + (seen <= 60 ? 1440 * seen * blocks : 8e3 * blocks));
-    ADD(has(of, "distance") && of->classes_compared > 1, 1, 220e3 + 2.4e3 * blocks);
+    ADD(has(of, "distance") && of->classes_compared > 1, 1, 256e3 + 4.6e3 * blocks);
     ADD(has(of, "distance") && of->classes_compared > 1, 6, distances(of));
 #undef ADD
     return (uint64_t)bytes + 650 * *count + 100; /* figures.json */
