@@ -3,7 +3,6 @@
  * report. */
 #include "lens/distance.h"
 #include "lens/lens.h"
-#include "lens/lens_class_mean.h"
 #include "lens/lens_units.h"
 
 #include "base/alloc.h"
@@ -19,6 +18,8 @@ typedef struct state {
     uint32_t *n;   /* [count] */
     int64_t *maps; /* [count, blocks, K, patches] of the class's r-th neuron, on its own images */
     int64_t *squares; /* [count, blocks, 2] of the map's norm: first neuron, mean of K */
+    int64_t *means; /* [count, blocks, count, K] of the mean over patches of every class's neurons:
+                       D3, whatever the run's class means are of */
 } state;
 
 static void free_state(void *at) {
@@ -27,6 +28,7 @@ static void free_state(void *at) {
     kh_free(s->n);
     kh_free(s->maps);
     kh_free(s->squares);
+    kh_free(s->means);
     kh_free(s);
 }
 
@@ -46,8 +48,9 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
         s->n = kh_calloc(s->count, sizeof *s->n);
         s->maps = kh_calloc(cells * K * setup->patches, sizeof *s->maps);
         s->squares = kh_calloc(cells * 2, sizeof *s->squares);
+        s->means = kh_calloc(cells * s->count * K, sizeof *s->means);
     }
-    if (s && s->n && s->maps && s->squares) return KH_OK;
+    if (s && s->n && s->maps && s->squares && s->means) return KH_OK;
     free_state(s);
     return kh_fail(err, KH_E_MEMORY, "no memory for class maps");
 }
@@ -59,7 +62,8 @@ static size_t pieces(void *at, kh_piece *p) {
     p[0] = (kh_piece){"distance.n", KH_PIECE_SUM_U32, s->n, s->count, 0};
     p[1] = (kh_piece){"distance.maps", KH_PIECE_SUM_I64, s->maps, cells * K * s->setup->patches, 0};
     p[2] = (kh_piece){"distance.squares", KH_PIECE_SUM_I64, s->squares, cells * 2, 0};
-    return 3;
+    p[3] = (kh_piece){"distance.means", KH_PIECE_SUM_I64, s->means, cells * s->count * K, 0};
+    return 4;
 }
 
 /* One image into its class's maps of a block. */
@@ -85,6 +89,23 @@ static bool add_maps(state *s, size_t place, size_t block, const float *rows) {
            kh_fix_add(&s->squares[2 * cell + 1], mean);
 }
 
+/* Where the sum of a class's images is for another's r-th neuron. */
+static int64_t *mean_at(const state *s, size_t place, size_t block, size_t other, size_t r) {
+    return &s->means[((place * s->setup->info->blocks + block) * s->count + other) * K + r];
+}
+
+/* mean [units] of the image's patches. */
+static bool add_means(const state *s, size_t place, size_t block, const float *mean) {
+    const kh_ranking *ranking = s->setup->ranking;
+    bool ok = true;
+    mean += block * s->setup->info->neurons;
+    for (size_t c = 0; c < s->count; c++)
+        for (size_t r = 0; r < K; r++)
+            ok &= kh_fix_add(mean_at(s, place, block, c, r),
+                             (double)mean[kh_ranking_unit(ranking, block, r, s->classes[c])]);
+    return ok;
+}
+
 static size_t place_of(const state *s, size_t class_index) {
     for (size_t i = 0; i < s->count; i++)
         if (s->classes[i] == class_index) return i;
@@ -99,7 +120,8 @@ static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
         if (place == SIZE_MAX) continue;
         for (size_t b = 0; b < info->blocks; b++)
             if (!add_maps(s, place, b,
-                          batch->site[KH_SITE_POST][b] + i * info->tokens * info->neurons))
+                          batch->site[KH_SITE_POST][b] + i * info->tokens * info->neurons) ||
+                !add_means(s, place, b, batch->features->mean + i * s->setup->units))
                 return kh_lens_not_finite(s->setup, "a memory coefficient", batch->ids[i], err);
         s->n[place]++;
     }
@@ -119,8 +141,8 @@ static const struct {
 typedef struct work {
     const state *s;
     const kh_lens_out *out;
-    const void *means, *units; /* states of other lenses, or NULL */
-    double *maps;              /* [count, K, patches] mean map of the r-th neuron in one block */
+    const void *units;       /* state of that lens, or NULL */
+    double *maps;            /* [count, K, patches] mean map of the r-th neuron in one block */
     double *scaled;          /* [count, K, patches] the same in deviations from the neuron's mean */
     double *mixed;           /* [count, patches] mean of the first k maps */
     double *mixed_scaled;    /* [count, patches] */
@@ -132,7 +154,6 @@ static kh_status open_work(const state *s, const kh_lens_out *out, work *w, kh_e
     const size_t patches = s->setup->patches, square = s->count * s->count;
     *w = (work){.s = s,
                 .out = out,
-                .means = kh_lens_peer(s->setup, &kh_kind_class_mean),
                 .units = kh_lens_peer(s->setup, &kh_kind_units),
                 .maps = kh_calloc(s->count * K * patches, sizeof *w->maps),
                 .scaled = kh_calloc(s->count * K * patches, sizeof *w->scaled),
@@ -286,15 +307,13 @@ static void image_distances(const work *w, size_t reading, size_t block) {
     write_matrix(w, reading, block, norm / seen);
 }
 
-/* Adds one neuron's squared difference to every pair, in units of its standard deviation over all
- * patches of all images. */
-static void add_neuron(const work *w, size_t unit, double deviation) {
+/* Adds the squared difference of a class's r-th neuron to every pair, in units of its standard
+ * deviation over all patches of all images. */
+static void add_neuron(const work *w, size_t block, size_t of, size_t r, double deviation) {
     const state *s = w->s;
     double value[KH_DISTANCE_CLASSES];
     for (size_t a = 0; a < s->count; a++)
-        value[a] = kh_fix_mean(kh_lens_class_sums(w->means, s->classes[a])[unit],
-                               kh_lens_class_images(w->means, s->classes[a])) /
-                   deviation;
+        value[a] = kh_fix_mean(*mean_at(s, a, block, of, r), s->n[a]) / deviation;
     for (size_t a = 0; a < s->count; a++)
         for (size_t b = 0; b < s->count; b++)
             w->matrix[a * s->count + b] += (value[a] - value[b]) * (value[a] - value[b]);
@@ -308,7 +327,7 @@ static void profile_distances(const work *w, size_t reading, size_t block) {
     float *array = w->array + (reading * s->setup->info->blocks + block) * square;
     for (size_t i = 0; i < square; i++)
         array[i] = NAN;
-    if (!w->means || !w->units) return;
+    if (!w->units) return;
     fill(w->matrix, square, 0);
     for (size_t c = 0; c < s->count * k; c++) {
         const size_t neuron = kh_ranking_unit(r, block, c % k, s->classes[c / k]);
@@ -317,7 +336,7 @@ static void profile_distances(const work *w, size_t reading, size_t block) {
         bool is_known = false; /* each neuron of the union once */
         for (size_t o = 0; o < c && !is_known; o++)
             is_known = kh_ranking_unit(r, block, o % k, s->classes[o / k]) == neuron;
-        if (!is_known && deviation > 0) add_neuron(w, unit, deviation);
+        if (!is_known && deviation > 0) add_neuron(w, block, c / k, c % k, deviation);
     }
     for (size_t i = 0; i < square; i++)
         w->zscore[i] = w->matrix[i] = sqrt(w->matrix[i]);
@@ -366,7 +385,7 @@ static void size(const kh_lens_setup *setup, kh_lens_size *out) {
 const kh_lens_kind kh_kind_distance = {
     .name = "distance",
     .needs_truth = true,
-    .version = 1,
+    .version = 2, /* 2: the sums of D3 are its own */
     .sites = 1u << KH_SITE_POST,
     .is_default = true,
     .refuses = refuses,
