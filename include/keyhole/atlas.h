@@ -8,6 +8,7 @@
 #include "keyhole/base.h"
 #include "keyhole/compute.h"
 #include "keyhole/io.h"
+#include "keyhole/lens.h"
 #include "keyhole/vit.h"
 
 #ifdef __cplusplus
@@ -53,6 +54,10 @@ typedef struct kh_atlas_options {
      * KH_ATLAS_COMPARED that have some. */
     const size_t *compare;
     size_t compare_count;
+    /* Of the lenses "class_mean" and "class_argmax": which images count for a class, and what is
+     * taken of each. KH_BY_TRUTH and KH_REDUCE_MEAN. */
+    kh_class_by class_by;
+    kh_class_reduction class_reduction;
     uint64_t seed;
     double checkpoint_seconds;     /* state goes to the disk this often; 600 */
     size_t checkpoint_images;      /* and after this many images; 0: never for that reason */
@@ -131,6 +136,7 @@ typedef struct kh_atlas_estimate {
     uint64_t state_bytes;                /* of one shard on disk */
     uint64_t disk_bytes;                 /* tables and arrays at the end */
     size_t classes_seen;                 /* that are the truth of an image */
+    size_t classes_counted;              /* at most so many have images in the sense of class_by */
     size_t classes_compared;             /* of those the lens "distance" compares */
     const char *lenses[KH_ATLAS_LENSES]; /* that will run; static names */
     size_t lens_count;

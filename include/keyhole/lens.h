@@ -30,6 +30,24 @@ KH_API kh_status kh_lens_top(const float *values, size_t count, size_t k, size_t
  * A NaN stands behind every number. Source: spec of the class identifiability rate. */
 KH_API size_t kh_lens_rank_position(const float *values, size_t count, size_t c);
 
+/* ---- images of a class --------------------------------------------------------------------- */
+
+/* Which images count for a class: those that are of it, those that the model calls so (of equal
+ * logits the first class), or those that are and are called so. */
+typedef enum kh_class_by { KH_BY_TRUTH, KH_BY_PREDICTED, KH_BY_CORRECT } kh_class_by;
+KH_API const char *kh_class_by_name(kh_class_by by); /* "truth", "predicted", "correct" */
+KH_API kh_status kh_class_by_parse(const char *name, kh_class_by *out, kh_error *err);
+
+/* One number of a neuron's coefficients on an image. */
+typedef enum kh_class_reduction {
+    KH_REDUCE_MEAN, /* mean over patches */
+    KH_REDUCE_CLS,  /* at the class token */
+    KH_REDUCE_MAX,  /* largest of the patches */
+    KH_REDUCE_ALL   /* mean over all tokens: class token and registers too */
+} kh_class_reduction;
+KH_API const char *kh_class_reduction_name(kh_class_reduction reduction); /* "mean", "cls", ... */
+KH_API kh_status kh_class_reduction_parse(const char *name, kh_class_reduction *out, kh_error *err);
+
 /* ---- alignment ----------------------------------------------------------------------------- */
 
 /* v: value vector; E_c: class embedding; g, b, eps: final LayerNorm; mu, var: mean and biased

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/text.h"
 #include "io/sha256.h"
+#include "lens/class_images.h"
 #include "lens/origin.h"
 #include "lens/rotation.h"
 
@@ -96,6 +97,36 @@ static kh_status choose_lenses(kh_atlas_job *job, kh_error *err) {
     return KH_OK;
 }
 
+bool kh_atlas_goes_by_class(const kh_atlas_job *job) {
+    for (size_t i = 0; i < job->lens_count; i++)
+        if (job->kinds[i]->goes_by_class) return true;
+    return false;
+}
+
+static bool is_plain(const kh_atlas_options *o) {
+    return o->class_by == KH_BY_TRUTH && o->class_reduction == KH_REDUCE_MEAN;
+}
+
+/* Before the lenses are chosen: those that are default would be left out. */
+static kh_status check_class_means(const kh_atlas_job *job, kh_error *err) {
+    const kh_atlas_options *o = job->options;
+    if ((unsigned)o->class_by > KH_BY_CORRECT || (unsigned)o->class_reduction > KH_REDUCE_ALL)
+        return kh_fail(err, KH_E_ARG, "class means: no such choice of images or tokens");
+    const char *why_not = kh_class_reduction_refuses(o->class_reduction, job->info);
+    return why_not ? kh_fail(err, KH_E_UNSUPPORTED, "class reduction %s: %s",
+                             kh_class_reduction_name(o->class_reduction), why_not)
+                   : KH_OK;
+}
+
+/* Once they are. The second pass is given the options of the first. */
+static kh_status check_class_lenses(const kh_atlas_job *job, kh_error *err) {
+    const kh_atlas_options *o = job->options;
+    if (is_plain(o) || kh_atlas_goes_by_class(job) || o->label_set) return KH_OK;
+    return kh_fail(err, KH_E_ARG,
+                   "class means by %s, reduction %s, but no lens 'class_mean' or 'class_argmax'",
+                   kh_class_by_name(o->class_by), kh_class_reduction_name(o->class_reduction));
+}
+
 /* Of images without a single true class: which lenses have nothing to say. */
 static void warn_without_truth(const kh_atlas_job *job, size_t classes_seen) {
     const kh_atlas_options *o = job->options;
@@ -103,7 +134,8 @@ static void warn_without_truth(const kh_atlas_job *job, size_t classes_seen) {
     const size_t images = kh_source_count(job->source);
     if (classes_seen || !job->info->classes || !o->warn || o->only_merge || o->label_set) return;
     for (size_t i = 0; i < job->lens_count; i++)
-        if (job->kinds[i]->needs_truth)
+        if (job->kinds[i]->needs_truth &&
+            !(job->kinds[i]->goes_by_class && o->class_by == KH_BY_PREDICTED))
             kh_text_addf(&names, "%s%s", names.length ? ", " : "", job->kinds[i]->name);
     kh_text_addf(
         &text,
@@ -141,19 +173,27 @@ static json_t *fingerprint(const kh_atlas_job *job, const char *set, const char 
     const kh_atlas_options *o = job->options;
     const kh_model_info *info = job->info;
     const kh_decode_options plain = {0}, *d = o->decode ? o->decode : &plain;
+    const bool by_class = kh_atlas_goes_by_class(job);
     json_t *lenses = json_array();
     for (size_t i = 0; i < job->lens_count; i++)
         json_array_append_new(
             lenses, json_pack("[s, i]", job->kinds[i]->name, (int)job->kinds[i]->version));
     return json_pack(
-        "{s:o, s:o, s:{s:I, s:s}, s:o, s:{s:I, s:I, s:f, s:I, s:s*, s:b, s:b, s:s, s:s}, s:o}",
+        "{s:o, s:o, s:{s:I, s:s}, s:o, s:{s:I, s:I, s:f, s:I, s:s*, s:s*, s:s*, s:b, s:b, s:s, "
+        "s:s}, "
+        "s:o}",
         "model", kh_origin_model(info), "preprocess", kh_origin_preprocess(&info->preprocess),
         "image_set", "images", (json_int_t)kh_source_count(job->source), "sha256", set, "lenses",
         lenses, "settings", "exemplars", (json_int_t)o->exemplars, "sample", (json_int_t)o->sample,
         "quantile", o->quantile, "seed", (json_int_t)o->seed, "compare",
-        job->compare_text[0] ? job->compare_text : NULL, "exif_rotate", d->exif_rotate,
-        "gray16_scale", d->gray16_scale, "label_maps", labels, "thresholds", thresholds,
-        "arithmetic", kh_origin_arithmetic(job->ctx));
+        job->compare_text[0] ? job->compare_text : NULL, "class_by",
+        by_class && o->class_by != KH_BY_TRUTH ? kh_class_by_name(o->class_by) : NULL,
+        "class_reduction",
+        by_class && o->class_reduction != KH_REDUCE_MEAN
+            ? kh_class_reduction_name(o->class_reduction)
+            : NULL,
+        "exif_rotate", d->exif_rotate, "gray16_scale", d->gray16_scale, "label_maps", labels,
+        "thresholds", thresholds, "arithmetic", kh_origin_arithmetic(job->ctx));
 }
 
 /* ---- the job ------------------------------------------------------------------------------- */
@@ -191,12 +231,15 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
         .ctx = ctx, .model = model, .info = info, .source = source, .options = options};
     char set[65], labels[65], thresholds[65];
     KH_TRY(check(options, err));
+    KH_TRY(check_class_means(job, err));
     KH_TRY(rank(job, err));
     size_t classes_seen = 0;
     KH_TRY(kh_atlas_find_classes(job, &classes_seen, err));
     job->setup = (kh_lens_setup){.ctx = ctx,
                                  .classes_seen = classes_seen,
                                  .compare = &job->compare,
+                                 .class_by = options->class_by,
+                                 .class_reduction = options->class_reduction,
                                  .model = model,
                                  .info = info,
                                  .source = source,
@@ -218,6 +261,7 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
     kh_status status = choose_lenses(job, err);
     job->setup.lens_count = job->lens_count;
     if (!status) status = kh_atlas_name_compared(job, err);
+    if (!status) status = check_class_lenses(job, err);
     if (!status) warn_without_truth(job, classes_seen);
     if (!status) status = kh_source_sha256(source, set, err);
     if (!status) status = pixel_truth(job, labels, thresholds, err);

@@ -41,6 +41,9 @@ kh_status kh_atlas_begin(kh_atlas_job *job, kh_error *err);
 /* All pieces of all lenses; room for KH_ATLAS_MAX_LENSES * KH_LENS_MAX_PIECES. */
 size_t kh_atlas_pieces(const kh_atlas_job *job, kh_piece *out);
 
+/* Is any lens among them to which class_by and class_reduction say something? */
+bool kh_atlas_goes_by_class(const kh_atlas_job *job);
+
 /* Which classes have labelled images (their number: seen) and which are compared. Before the setup.
  * Errors: KH_E_ARG classes that cannot be compared. */
 kh_status kh_atlas_find_classes(kh_atlas_job *job, size_t *seen, kh_error *err);

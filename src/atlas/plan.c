@@ -1,5 +1,6 @@
 /* What a run will take, before it begins. */
 #include "atlas/job.h"
+#include "lens/class_images.h"
 
 /* What SQLite keeps for a row beside its cells, and for a cell: a byte that says its type, and the
  * value. Pages end up full, since rows are only appended. */
@@ -31,6 +32,7 @@ kh_status kh_atlas_plan(kh_ctx *ctx, const kh_model *model, const kh_source *sou
             out->state_bytes += pieces[i].count * kh_piece_element_bytes(pieces[i].rule);
         out->images = job.setup.images;
         out->classes_seen = job.setup.classes_seen;
+        out->classes_counted = kh_classes_counted(&job.setup);
         out->classes_compared = job.compare.found;
         out->lens_count = job.lens_count;
         for (size_t i = 0; i < job.lens_count; i++)

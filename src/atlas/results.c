@@ -128,6 +128,11 @@ static void describe(const kh_atlas_job *job, const kh_atlas_summary *summary, k
         kh_store_manifest_text(m, "settings.compare", job->compare_text);
         kh_store_manifest_text(m, "settings.compare_why", job->compare.why);
     }
+    if (kh_atlas_goes_by_class(job)) {
+        kh_store_manifest_text(m, "settings.class_by", kh_class_by_name(o->class_by));
+        kh_store_manifest_text(m, "settings.class_reduction",
+                               kh_class_reduction_name(o->class_reduction));
+    }
     kh_store_manifest_text(m, "arithmetic.device", kh_ctx_device(job->ctx));
     kh_store_manifest_text(m, "arithmetic.isa", kh_ctx_isa(job->ctx));
     kh_store_manifest_size(m, "last_process.images", summary->done_now);

@@ -93,6 +93,7 @@ static void add_figures(const kh_model_info *info, estimate *e) {
                                 .neurons = info->neurons,
                                 .classes = info->classes,
                                 .classes_seen = e->of[0].classes_seen,
+                                .classes_counted = e->of[0].classes_counted,
                                 .classes_compared = e->of[0].classes_compared,
                                 .lenses = lenses,
                                 .lens_count = count};

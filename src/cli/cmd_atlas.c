@@ -20,7 +20,8 @@
 typedef struct settings {
     kh_common common;
     kh_model_settings model;
-    const char *out, *lenses, *shard, *label_file, *from, *truth, *compare;
+    const char *out, *lenses, *shard, *label_file, *from, *truth, *compare, *class_by,
+        *class_reduction;
     size_t batch, exemplars, sample, seed, checkpoint;
     double quantile;
     bool no_figures, keep_state, dry_run, exif_rotate, gray16_scale, resume, overwrite;
@@ -33,6 +34,8 @@ static void defaults(void *at) {
     s->exemplars = o.exemplars;
     s->sample = o.sample;
     s->quantile = o.quantile;
+    s->class_by = kh_class_by_name(o.class_by);
+    s->class_reduction = kh_class_reduction_name(o.class_reduction);
     s->checkpoint = (size_t)o.checkpoint_seconds;
 }
 
@@ -66,6 +69,20 @@ static void defaults(void *at) {
          " ids with commas between. Default: of ImageNet's 1000 the report's 0, 554, 207, 162 and" \
          " 250 if two of those have labelled images; else all of a model with at most 40; else"    \
          " the first 40 that have labelled images."},                                              \
+        {KH_OPT_TEXT,                                                                              \
+         "class-by",                                                                               \
+         0,                                                                                        \
+         offsetof(settings, class_by),                                                             \
+         "truth|predicted|correct",                                                                \
+         "Images that count for a class in its means (figure 4): those of it, those that the"      \
+         " model calls so, or those of it that are called so. Default: truth."},                   \
+        {KH_OPT_TEXT,                                                                              \
+         "class-reduction",                                                                        \
+         0,                                                                                        \
+         offsetof(settings, class_reduction),                                                      \
+         "mean|cls|max|all",                                                                       \
+         "What class means take of an image: the mean over patches, the class token, the largest"  \
+         " of the patches, or the mean over all tokens. Default: mean."},                          \
         {KH_OPT_SIZE, "exemplars",                                                                 \
          0,           offsetof(settings, exemplars),                                               \
          "K",         "Images listed for each neuron. Default: 15."},                              \
@@ -214,6 +231,8 @@ static kh_status fill_request(const settings *s, bool only_merge, size_t count, 
     for (size_t i = 0; i < count; i++)
         kh_text_addf(&q->command, " %s", operands[i]);
     q->options.command = q->command.data;
+    KH_TRY(kh_class_by_parse(s->class_by, &q->options.class_by, err));
+    KH_TRY(kh_class_reduction_parse(s->class_reduction, &q->options.class_reduction, err));
     KH_TRY(kh_atlas_check_numbers(&q->options, err));
     KH_TRY(kh_atlas_check_lenses(s->lenses, err));
     if (s->shard) KH_TRY(parse_shard(s->shard, &q->options, err));

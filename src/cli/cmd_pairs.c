@@ -3,6 +3,7 @@
 #include "cli/images.h"
 #include "cli/lists.h"
 #include "cli/outdir.h"
+#include "cli/run_figures.h"
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -50,8 +51,11 @@ static const kh_option options[] = {
 typedef struct search {
     kh_align_options align;
     size_t blocks, units, classes;
-    bool *chosen;   /* [blocks] */
-    kh_pair *pairs; /* [blocks, classes] */
+    bool *chosen;         /* [blocks] */
+    kh_pair *pairs;       /* [blocks, classes] */
+    kh_class_by class_by; /* of the means of --weights */
+    kh_class_reduction class_reduction;
+    char means_of[64]; /* says so, where they are not as always */
 } search;
 
 /* What a block gains, over the classes it has scores for. */
@@ -102,6 +106,14 @@ static kh_status read_weights(const search *q, const char *run, size_t block, fl
     for (size_t c = 0; c < q->classes; c++)
         KH_TRY(kh_store_npy_floats(path, (c * q->blocks + block) * q->units, q->units,
                                    out + c * q->units, err));
+    return KH_OK;
+}
+
+static kh_status read_setting(search *q, const char *run, kh_error *err) {
+    KH_TRY(kh_run_class_setting(run, &q->class_by, &q->class_reduction, err));
+    if (q->class_by == KH_BY_TRUTH && q->class_reduction == KH_REDUCE_MEAN) return KH_OK;
+    (void)snprintf(q->means_of, sizeof q->means_of, " (images by %s, reduction %s)",
+                   kh_class_by_name(q->class_by), kh_class_reduction_name(q->class_reduction));
     return KH_OK;
 }
 
@@ -230,8 +242,9 @@ static kh_status draw(const settings *s, const search *q, const kh_model *model,
     (void)snprintf(subtitle, sizeof subtitle,
                    "For each of %zu classes, the pair of a block's value vectors with the largest "
                    "alignment of their sum, found by looking at every pair. ln is what the "
-                   "classifier would say of the sum alone%s.",
-                   n, s->weights ? "; vectors weighted by their class-mean coefficient" : "");
+                   "classifier would say of the sum alone%s%s.",
+                   n, s->weights ? "; vectors weighted by their class-mean coefficient" : "",
+                   q->means_of);
     kh_model_footnote(model, s->weights ? "alignment mode ln, weighted pairs" : "alignment mode ln",
                       footnote, sizeof footnote);
     const kh_figure_options how = {.title = title, .subtitle = subtitle, .footnote = footnote};
@@ -261,7 +274,12 @@ static kh_status write_all(const settings *s, const search *q, const kh_model *m
     kh_store_manifest_model(manifest, kh_model_get_info(model));
     kh_store_manifest_text(manifest, "pairs.source", s->source);
     kh_store_manifest_text(manifest, "pairs.head", s->head);
-    if (s->weights) kh_store_manifest_text(manifest, "pairs.weights", s->weights);
+    if (s->weights) {
+        kh_store_manifest_text(manifest, "pairs.weights", s->weights);
+        kh_store_manifest_text(manifest, "pairs.class_by", kh_class_by_name(q->class_by));
+        kh_store_manifest_text(manifest, "pairs.class_reduction",
+                               kh_class_reduction_name(q->class_reduction));
+    }
     kh_store_manifest_file(manifest, "pairs.csv", NULL, 0, "best pair of every class and block");
     kh_outdir_list_figure(manifest, "pairs", "scores and gains of pairs per block");
     const kh_status status = kh_outdir_finish(s->out, manifest, err);
@@ -271,6 +289,7 @@ static kh_status write_all(const settings *s, const search *q, const kh_model *m
 
 static kh_status print_blocks(const search *q, kh_error *err) {
     printf("%zu classes, %zu value vectors a block, every pair\n", q->classes, q->units);
+    if (q->means_of[0]) printf("weighted by class means%s\n", q->means_of);
     printf("block  best single  best pair  gain  (quartiles over classes)  over the two best  "
            "they are the two best\n");
     for (size_t b = 0; b < q->blocks; b++) {
@@ -342,6 +361,7 @@ static int run(const void *from, size_t count, char **operands, kh_error *err) {
                                         kh_model_get_info(session.model), NULL, err);
     char digest[65];
     if (!status && s->weights) status = kh_atlas_digest(s->weights, digest, err);
+    if (!status && s->weights) status = read_setting(&q, s->weights, err);
     if (!status && s->classes)
         status =
             kh_class_list(kh_model_classes(session.model), s->classes, &wanted, &wanted_count, err);

@@ -93,6 +93,8 @@ typedef struct kh_reproduce {
     kh_label_set *labels;                                     /* NULL without --truth */
     char run[KH_REPRODUCE_PATH], database[KH_REPRODUCE_PATH]; /* the atlas and its tables */
     char ablation_folder[KH_REPRODUCE_PATH], ablation[KH_REPRODUCE_PATH]; /* tables; "" without */
+    kh_class_by class_by; /* of that atlas's class means */
+    kh_class_reduction class_reduction;
     bool has_dissection, is_imagenet, is_run_reused;
     bool is_misused; /* --relatives names what is no class */
     size_t labelled; /* images with a true class */

@@ -330,7 +330,16 @@ kh_status kh_reproduce_judge_classes(kh_reproduce *r, kh_error *err) {
     }
     if (r->labelled == 0) return KH_OK;
     KH_TRY(judge_c3(r, err));
+    KH_TRY(judge_c15(r, err));
+    if (r->class_by != KH_BY_TRUTH || r->class_reduction != KH_REDUCE_MEAN) {
+        for (size_t c = 4; c <= 6; c++)
+            kh_claim_cannot(kh_claim_of(r, c),
+                            "It needs class means over patches and the images of each true class; "
+                            "those of this run are of images by %s, reduction %s.",
+                            kh_class_by_name(r->class_by),
+                            kh_class_reduction_name(r->class_reduction));
+        return KH_OK;
+    }
     KH_TRY(judge_c4_c5(r, err));
-    KH_TRY(judge_c6(r, err));
-    return judge_c15(r, err);
+    return judge_c6(r, err);
 }

@@ -4,6 +4,7 @@
 #include "cli/lists.h"
 #include "cli/outdir.h"
 #include "cli/reproduce.h"
+#include "cli/run_figures.h"
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -123,6 +124,7 @@ static kh_status settings_of_run(const char *run, kh_atlas_options *o, char *len
                     kh_shown(run, strlen(run), shown, sizeof shown));
     o->quantile = quantile;
     o->seed = seed;
+    if (!status) status = kh_run_class_setting(run, &o->class_by, &o->class_reduction, err);
     json_array_foreach(json_object_get(root, "lenses"), i, name) {
         const char *text = json_string_value(name);
         if (!text || used + strlen(text) + 2 > room) continue;
@@ -183,6 +185,8 @@ static kh_status run_atlas(kh_reproduce *r, kh_atlas_options *o, kh_error *err) 
         KH_TRY(kh_folder_mark(s->out, "reproduce", err)); /* before kh_outdir_begin */
     }
     o->out = r->run;
+    r->class_by = o->class_by;
+    r->class_reduction = o->class_reduction;
     kh_atlas_summary summary;
     KH_TRY(kh_atlas(r->session->ctx, r->session->model, r->source, o, &summary, err));
     r->is_run_reused = summary.done_now == 0;

@@ -195,6 +195,34 @@ void kh_draw_confusion(kh_plate *p) {
 
 /* ---- figure 4 -------------------------------------------------------------------------------- */
 
+/* "over patches and over" "the pictures of" class 3 */
+static const char *tokens_of_means(const kh_plate *p) {
+    static const char *const words[] = {[KH_REDUCE_MEAN] = "over patches and over",
+                                        [KH_REDUCE_CLS] = "at the class token, over",
+                                        [KH_REDUCE_MAX] =
+                                            "of a picture the largest of its patches, over",
+                                        [KH_REDUCE_ALL] = "over all tokens and over"};
+    return words[p->run->class_reduction];
+}
+
+static const char *pictures_of_means(const kh_plate *p) {
+    static const char *const words[] = {[KH_BY_TRUTH] = "the pictures of",
+                                        [KH_BY_PREDICTED] = "the pictures that the model calls",
+                                        [KH_BY_CORRECT] = "the rightly named pictures of"};
+    return words[p->run->class_by];
+}
+
+static void say_means(const kh_plate *p, char *out, size_t room) {
+    static const char *const tokens[] = {[KH_REDUCE_MEAN] = "over patches and pictures",
+                                         [KH_REDUCE_CLS] = "at the class token, over pictures",
+                                         [KH_REDUCE_MAX] = "largest of the patches, over pictures",
+                                         [KH_REDUCE_ALL] = "over all tokens and pictures"};
+    static const char *const of[] = {[KH_BY_TRUTH] = "",
+                                     [KH_BY_PREDICTED] = " that the model calls so",
+                                     [KH_BY_CORRECT] = " that are rightly named"};
+    (void)snprintf(out, room, "%s%s", tokens[p->run->class_reduction], of[p->run->class_by]);
+}
+
 void kh_draw_class_mean(kh_plate *p) {
     const size_t blocks = p->run->blocks, neurons = p->run->neurons;
     char sql[160], only[64] = "";
@@ -223,15 +251,17 @@ void kh_draw_class_mean(kh_plate *p) {
         high = fmax(high, (double)means[i]);
         if ((double)means[i] > top) top = (double)means[i], at = i;
     }
-    kh_plate_title(p, "On pictures of %s, neuron b%zun%zu is the strongest on average",
-                   p->run->names[c], at / neurons, at % neurons);
+    kh_plate_title(p, "On pictures %s %s, neuron b%zun%zu is the strongest on average",
+                   p->run->class_by == KH_BY_PREDICTED ? "called" : "of", p->run->names[c],
+                   at / neurons, at % neurons);
     kh_plate_caption(
         p,
-        "Figure 4: the mean memory coefficient of every key neuron, over patches and "
-        "over the pictures of class %zu (%s; n = %.0f). One panel for each block, one line "
-        "for each of its %zu neurons; the five largest have a dot and their number. All "
-        "panels have one scale.",
-        c, p->run->names[c], kh_answer_number(first, 0, 1), neurons);
+        "Figure 4: the mean memory coefficient of every key neuron, %s %s class %zu (%s; n = "
+        "%.0f). "
+        "One panel for each block, one line for each of its %zu neurons; the five largest have a "
+        "dot and their number. All panels have one scale.",
+        tokens_of_means(p), pictures_of_means(p), c, p->run->names[c],
+        kh_answer_number(first, 0, 1), neurons);
     kh_plate_limits(p,
                     "whether a strong neuron matters for the class, nor whether it is strong for "
                     "this class only: many are strong on every picture.");
@@ -272,18 +302,20 @@ void kh_draw_concentration(kh_plate *p) {
     if (!top1 || !top10 || !effective || !mean || !found || !alike || !nearest || !(n > 0)) return;
     const size_t peak = kh_plate_peak(top10 + blocks, blocks);
     const size_t least = kh_plate_least(top10 + blocks, blocks);
+    char means[96];
+    say_means(p, means, sizeof means);
     kh_plate_title(p,
                    "Ten of %zu neurons hold between %.0f %% (block %zu) and %.0f %% (block %zu) of "
                    "a class's mean activation",
                    p->run->neurons, 100 * top10[blocks + least], least, 100 * top10[blocks + peak],
                    peak);
     kh_plate_caption(p,
-                     "Class means of the memory coefficients (over patches and pictures, negative "
+                     "Class means of the memory coefficients (%s, negative "
                      "ones count as 0) of %.0f classes with pictures. Effective number: exp of the "
                      "entropy, the number of equally strong neurons that would be as spread. "
                      "Likeness: shared ones among the ten strongest neurons of two classes "
                      "(Jaccard).",
-                     n);
+                     means, n);
     kh_plate_limits(p,
                     "that these neurons carry the class: some are strong on every picture, which "
                     "the likeness of classes shows.");

@@ -15,11 +15,16 @@ typedef struct kh_run {
     char receipt[512]; /* model, weights, preprocessing, images: for footnotes */
     char model_sha256[65], images_sha256[65];
     char compare_why[16]; /* why those classes are compared; "" when it does not say */
+    kh_class_by class_by; /* of class means */
+    kh_class_reduction class_reduction;
 } kh_run;
 
 /* Errors: KH_E_NOT_FOUND no complete run; KH_E_FORMAT. Pair: kh_run_close. */
 kh_status kh_run_open(const char *path, kh_run *out, kh_error *err);
 void kh_run_close(kh_run *run);
+/* Of which images and tokens its class means are; as always when it does not say. */
+kh_status kh_run_class_setting(const char *path, kh_class_by *by, kh_class_reduction *reduction,
+                               kh_error *err);
 bool kh_run_has(const kh_run *run, bool in_truth, const char *table);
 
 /* One page being drawn. The first failure is kept and everything after it does nothing. */

@@ -1,4 +1,5 @@
 /* A complete run as the figures see it. */
+#include "cli/outdir.h"
 #include "cli/run_figures.h"
 #include "cli/session.h"
 
@@ -76,6 +77,29 @@ static void read_sizes(const json_t *root, const char *architecture, char *out, 
         kh_model_sizes(architecture, patch, height, width, out, room);
 }
 
+static kh_status class_setting_of(const json_t *root, kh_class_by *by,
+                                  kh_class_reduction *reduction, kh_error *err) {
+    const char *of = text_at(root, "settings", "class_by");
+    const char *tokens = text_at(root, "settings", "class_reduction");
+    *by = KH_BY_TRUTH;
+    *reduction = KH_REDUCE_MEAN;
+    if ((of[0] && kh_class_by_parse(of, by, err)) ||
+        (tokens[0] && kh_class_reduction_parse(tokens, reduction, err)))
+        return kh_error_context(err, KH_E_FORMAT, "manifest.json");
+    return KH_OK;
+}
+
+kh_status kh_run_class_setting(const char *path, kh_class_by *by, kh_class_reduction *reduction,
+                               kh_error *err) {
+    char manifest[4096];
+    json_t *root = NULL;
+    KH_TRY(kh_outdir_path(path, manifest, sizeof manifest, err, "manifest.json"));
+    KH_TRY(kh_json_read_own(manifest, "manifest.json", &root, err));
+    const kh_status status = class_setting_of(root, by, reduction, err);
+    json_decref(root);
+    return status;
+}
+
 static kh_status read_receipt(kh_run *run, const char *manifest, kh_error *err) {
     json_t *root = NULL;
     char sizes[96], images[48];
@@ -93,8 +117,9 @@ static kh_status read_receipt(kh_run *run, const char *manifest, kh_error *err) 
                    text_at(root, "images", "sha256"));
     (void)snprintf(run->compare_why, sizeof run->compare_why, "%s",
                    text_at(root, "settings", "compare_why"));
+    const kh_status status = class_setting_of(root, &run->class_by, &run->class_reduction, err);
     json_decref(root);
-    return KH_OK;
+    return status;
 }
 
 kh_status kh_run_open(const char *path, kh_run *out, kh_error *err) {

@@ -46,13 +46,17 @@ uint64_t kh_run_sizes_figures(const kh_run_sizes *of, size_t *count) {
     *count = 0;
 #define ADD(is_there, number, each)                                                                \
     if (is_there) *count += (number), bytes += (double)(number) * (each)
-    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
-        ADD(has(of, pages[i].lens) && of->classes_seen >= pages[i].classes, 1,
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        const bool by_class = strcmp(pages[i].lens, "class_mean") == 0;
+        const size_t classes = by_class ? of->classes_counted : of->classes_seen;
+        ADD(has(of, pages[i].lens) && classes >= pages[i].classes, 1,
             pages[i].fixed + blocks * pages[i].block);
+    }
     ADD(has(of, "accuracy") && has_labels, 1, 178e3 + 2.1e3 * least(of->classes_seen, 30));
     ADD(has(of, "accuracy") && has_labels && of->classes > 1 && of->classes <= 2000, 1,
         150e3 + 400 * (seen <= 40 ? seen * seen : 250));
-    ADD(has(of, "class_mean") && has_labels, 1, 104e3 + blocks * (21e3 + 50 * neurons));
+    ADD(has(of, "class_mean") && of->classes_counted > 0, 1,
+        104e3 + blocks * (21e3 + 50 * neurons));
     ADD(has(of, "attribution") && has_labels, 1, 240e3 + 100 * neurons); /* cumulative */
     ADD(has(of, "key_value") && has_labels, 1,
         230e3 + (seen <= 60 ? 1440 * seen * blocks : 8e3 * blocks));

@@ -7,8 +7,8 @@
 /* What decides it. */
 typedef struct kh_run_sizes {
     size_t blocks, neurons, classes;
-    size_t classes_seen, classes_compared; /* of kh_atlas_estimate */
-    const char *const *lenses;             /* [lens_count] of both passes */
+    size_t classes_seen, classes_counted, classes_compared; /* of kh_atlas_estimate */
+    const char *const *lenses;                              /* [lens_count] of both passes */
     size_t lens_count;
 } kh_run_sizes;
 

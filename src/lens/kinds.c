@@ -7,12 +7,25 @@
 #include <string.h>
 
 const kh_lens_kind *const kh_lens_kinds[] = {
-    &kh_kind_images,      &kh_kind_accuracy,   &kh_kind_units,
-    &kh_kind_rotated,     &kh_kind_class_mean, &kh_kind_distance,
-    &kh_kind_exemplars,   &kh_kind_channels,   &kh_kind_selectivity,
-    &kh_kind_attribution, &kh_kind_heads,      &kh_kind_audit,
-    &kh_kind_identify,    &kh_kind_key_value,  &kh_kind_dissect,
-    &kh_kind_masks,       &kh_kind_context,    NULL,
+    &kh_kind_images,
+    &kh_kind_accuracy,
+    &kh_kind_units,
+    &kh_kind_rotated,
+    &kh_kind_class_mean,
+    &kh_kind_class_argmax,
+    &kh_kind_distance,
+    &kh_kind_exemplars,
+    &kh_kind_channels,
+    &kh_kind_selectivity,
+    &kh_kind_attribution,
+    &kh_kind_heads,
+    &kh_kind_audit,
+    &kh_kind_identify,
+    &kh_kind_key_value,
+    &kh_kind_dissect,
+    &kh_kind_masks,
+    &kh_kind_context,
+    NULL,
 };
 
 const kh_lens_kind *kh_lens_kind_find(const char *name) {

@@ -69,8 +69,10 @@ typedef struct kh_lens_setup {
     size_t images, patches, units;            /* units: blocks * neurons */
     size_t classes_seen;                      /* classes that are the truth of an image */
     const struct kh_distance_choice *compare; /* of the lens "distance" */
-    size_t exemplars;                         /* shown for each unit */
-    size_t sample;                            /* images in the random baseline */
+    kh_class_by class_by;                     /* of lenses with goes_by_class */
+    kh_class_reduction class_reduction;
+    size_t exemplars; /* shown for each unit */
+    size_t sample;    /* images in the random baseline */
     uint64_t seed;
     double quantile;               /* of the dissection threshold */
     const kh_label_set *label_set; /* NULL: no pixel truth */
@@ -123,8 +125,9 @@ typedef struct kh_lens_kind {
     unsigned sites;   /* 1u << kh_lens_site ... */
     unsigned (*sites_of)(const kh_lens_setup *setup); /* instead, when they depend on the model */
     bool is_default;
-    bool needs_truth; /* has nothing to say of images without true classes */
-    bool needs_maps;  /* of the second pass: wants label maps */
+    bool needs_truth;   /* has nothing to say of images without true classes */
+    bool goes_by_class; /* its images of a class are those of class_images.h */
+    bool needs_maps;    /* of the second pass: wants label maps */
     /* NULL when this model can be looked at; else why not (the lens is left out) */
     const char *(*refuses)(const kh_lens_setup *setup);
     /* sums come from kh_calloc: they count as neutral already */
@@ -171,8 +174,8 @@ static inline size_t kh_ranking_unit(const kh_ranking *r, size_t block, size_t r
 }
 
 extern const kh_lens_kind kh_kind_images, kh_kind_accuracy, kh_kind_units, kh_kind_rotated,
-    kh_kind_class_mean, kh_kind_distance, kh_kind_exemplars, kh_kind_channels, kh_kind_selectivity,
-    kh_kind_attribution, kh_kind_heads, kh_kind_audit, kh_kind_identify, kh_kind_key_value,
-    kh_kind_dissect, kh_kind_masks, kh_kind_context;
+    kh_kind_class_mean, kh_kind_class_argmax, kh_kind_distance, kh_kind_exemplars, kh_kind_channels,
+    kh_kind_selectivity, kh_kind_attribution, kh_kind_heads, kh_kind_audit, kh_kind_identify,
+    kh_kind_key_value, kh_kind_dissect, kh_kind_masks, kh_kind_context;
 
 #endif

@@ -1,6 +1,6 @@
 /* Lens "class_mean": every neuron's mean coefficient on the images of every class (figure 4), how
  * few neurons hold it, and which classes share their strongest neurons. */
-#include "lens/lens_class_mean.h"
+#include "lens/class_images.h"
 #include "lens/concentration.h"
 #include "lens/lens.h"
 
@@ -14,7 +14,8 @@ typedef struct state {
     const kh_lens_setup *setup;
     size_t classes;
     uint32_t *n;   /* [classes] */
-    int64_t *sums; /* [classes, units] of the mean over patches */
+    int64_t *sums; /* [classes, units] of the reduced coefficients */
+    float *room;   /* of kh_class_reduced */
 } state;
 
 static void free_state(void *at) {
@@ -22,6 +23,7 @@ static void free_state(void *at) {
     if (!s) return;
     kh_free(s->n);
     kh_free(s->sums);
+    kh_free(s->room);
     kh_free(s);
 }
 
@@ -31,14 +33,15 @@ static const char *refuses(const kh_lens_setup *setup) {
 
 static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     state *s = kh_calloc(1, sizeof *s);
-    const size_t classes = setup->info->classes;
+    const size_t classes = setup->info->classes, room = kh_class_room(setup);
     if (s) {
         *s = (state){.setup = setup, .classes = classes};
         s->n = kh_calloc(classes, sizeof *s->n);
         s->sums = kh_calloc(classes * setup->units, sizeof *s->sums);
+        s->room = room ? kh_alloc_floats(room) : NULL;
     }
     *out = s;
-    if (s && s->n && s->sums) return KH_OK;
+    if (s && s->n && s->sums && (s->room || !room)) return KH_OK;
     free_state(s);
     return kh_fail(err, KH_E_MEMORY, "no memory for class means of %zu neurons (%.0f MB)",
                    setup->units, (double)(classes * setup->units) * 8e-6);
@@ -54,31 +57,24 @@ static size_t pieces(void *at, kh_piece *p) {
 
 static bool see(void *at, const kh_lens_batch *batch, size_t i, size_t block) {
     state *s = at;
-    const size_t units = s->setup->units, neurons = s->setup->info->neurons;
-    const size_t c = batch->truth[i];
-    if (c >= s->classes) return true;
-    const float *mean = batch->features->mean + i * units;
-    int64_t *sums = s->sums + c * units;
+    const size_t neurons = s->setup->info->neurons;
+    const size_t c = kh_class_of(s->setup, batch, i);
+    if (c == KH_NO_CLASS) return true;
+    const float *values = kh_class_reduced(s->setup, batch, i, block, s->room);
+    int64_t *sums = s->sums + c * s->setup->units + block * neurons;
     bool ok = true;
-    for (size_t u = block * neurons; u < (block + 1) * neurons; u++)
-        ok &= kh_fix_add(&sums[u], (double)mean[u]);
+    for (size_t n = 0; n < neurons; n++)
+        ok &= kh_fix_add(&sums[n], (double)values[n]);
     return ok;
 }
 
 static kh_status consume(void *at, const kh_lens_batch *batch, kh_error *err) {
     state *s = at;
-    for (size_t i = 0; i < batch->count; i++)
-        if (batch->truth[i] < s->classes) s->n[batch->truth[i]]++;
+    for (size_t i = 0; i < batch->count; i++) {
+        const size_t c = kh_class_of(s->setup, batch, i);
+        if (c != KH_NO_CLASS) s->n[c]++;
+    }
     return kh_lens_by_block(s->setup, batch, see, s, "a memory coefficient", err);
-}
-
-uint32_t kh_lens_class_images(const void *at, size_t class_index) {
-    return ((const state *)at)->n[class_index];
-}
-
-const int64_t *kh_lens_class_sums(const void *at, size_t class_index) {
-    const state *s = at;
-    return s->sums + class_index * s->setup->units;
 }
 
 /* ---- results ------------------------------------------------------------------------------- */
@@ -142,8 +138,8 @@ static void write_overlap(const state *s, const size_t *top, size_t block, const
     }
 }
 
-static void write_profile(const state *s, size_t c, size_t block, const float *mean,
-                          const size_t *top, double total, const kh_lens_out *out) {
+static void write_profile(size_t c, size_t block, const float *mean, const size_t *top,
+                          double total, const kh_lens_out *out) {
     for (size_t rank = 0; rank < SHOWN && top[rank] != SIZE_MAX; rank++) {
         const double value = (double)mean[top[rank]];
         out->integer(out->user, (int64_t)c);
@@ -154,7 +150,6 @@ static void write_profile(const state *s, size_t c, size_t block, const float *m
         out->real(out->user, total > 0 && value > 0 ? value / total : 0);
         out->row(out->user);
     }
-    (void)s;
 }
 
 static void write_concentration(const state *s, float *means, const kh_concentration *all,
@@ -171,7 +166,7 @@ static void write_concentration(const state *s, float *means, const kh_concentra
         if (s->n[c] == 0) continue;
         class_means(s, c, means);
         for (size_t b = 0; b < blocks; b++)
-            write_profile(s, c, b, means + b * neurons, top + (c * blocks + b) * SHOWN,
+            write_profile(c, b, means + b * neurons, top + (c * blocks + b) * SHOWN,
                           all[c * blocks + b].total, out);
     }
     out->table(out->user, "class_overlap", "block:i class:i nearest:i jaccard:r mean_jaccard:r");
@@ -188,6 +183,7 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
     kh_concentration *all = kh_calloc(cells, sizeof *all);
     size_t *top = kh_calloc(cells * SHOWN, sizeof *top);
     int64_t *n = kh_calloc(s->classes, sizeof *n);
+    char text[128];
     kh_status status = KH_OK;
     if (!means || !all || !top || !n)
         status = kh_fail(err, KH_E_MEMORY, "no memory for the table of class means");
@@ -200,9 +196,9 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
                                          &all[c * blocks + b], err);
     }
     if (!status) {
-        out->array(out->user, "class_mean", KH_OUT_F32, shape, 3, means,
-                   "mean coefficient over patches and images of a class, by block and neuron");
-        out->array(out->user, "class_n", KH_OUT_I64, shape, 1, n, "images of a class");
+        kh_class_mean_text(s->setup, text, sizeof text);
+        out->array(out->user, "class_mean", KH_OUT_F32, shape, 3, means, text);
+        out->array(out->user, "class_n", KH_OUT_I64, shape, 1, n, "images that count for a class");
         write_concentration(s, means, all, top, out);
     }
     kh_free(n);
@@ -213,7 +209,7 @@ static kh_status finish(void *at, const kh_lens_out *out, kh_error *err) {
 }
 
 static void size(const kh_lens_setup *setup, kh_lens_size *out) {
-    const uint64_t cells = setup->classes_seen * setup->info->blocks;
+    const uint64_t cells = kh_classes_counted(setup) * setup->info->blocks;
     kh_lens_size_add(out, cells, 5, 6, 0);
     kh_lens_size_add(out, cells * SHOWN, 4, 2, 0);
     kh_lens_size_add(out, cells, 3, 2, 0);
@@ -223,6 +219,7 @@ static void size(const kh_lens_setup *setup, kh_lens_size *out) {
 const kh_lens_kind kh_kind_class_mean = {
     .name = "class_mean",
     .needs_truth = true,
+    .goes_by_class = true,
     .version = 1,
     .is_default = true,
     .refuses = refuses,

@@ -1,6 +1,7 @@
 #include "lens/origin.h"
 
 #include "base/text.h"
+#include "keyhole/lens.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -49,8 +50,15 @@ static const char *name_of(const char *key, const json_t *value) {
     return NULL;
 }
 
+/* Settings that are not written when they are as always. */
+static const char *usual_of(const char *key) {
+    if (strcmp(key, "class_by") == 0) return kh_class_by_name(KH_BY_TRUTH);
+    if (strcmp(key, "class_reduction") == 0) return kh_class_reduction_name(KH_REDUCE_MEAN);
+    return "none";
+}
+
 static void add_value(kh_text *text, const char *key, const json_t *value) {
-    const char *name = value ? name_of(key, value) : "none";
+    const char *name = value ? name_of(key, value) : usual_of(key);
     char shown[MOST_SHOWN];
     char *dumped =
         name ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(12));

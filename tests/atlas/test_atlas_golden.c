@@ -15,8 +15,8 @@ static const int labels[LABELS] = {1, 6, 8, 9};
 static char run_folder[4096], database[4200];
 static kh_tensors *golden;
 
-static int make_run(void **state) {
-    (void)state;
+/* Over the pictures with a model of tests/data/golden; later questions go to this run. */
+static void run_over(const char *name, const char *folder, kh_atlas_options options) {
     kh_error err = {0};
     kh_ctx *ctx;
     kh_model *model;
@@ -24,24 +24,36 @@ static int make_run(void **state) {
     char path[512];
     const kh_ctx_options ctx_options = {.threads = 2};
     kh_assert_ok(kh_ctx_create(&ctx_options, &ctx, &err));
-    (void)snprintf(path, sizeof path, "%s/golden/vit_base", KH_TEST_DATA);
+    (void)snprintf(path, sizeof path, "%s/golden/%s", KH_TEST_DATA, name);
     kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
     (void)snprintf(path, sizeof path, "%s/atlas/pictures", KH_TEST_DATA);
     char *operands[] = {path};
     const kh_source_options source_options = {.classes = kh_model_classes(model)};
     kh_assert_ok(kh_source_open(operands, 1, &source_options, &source, &err));
-    (void)snprintf(run_folder, sizeof run_folder, "%s", kh_test_folder("golden"));
+    (void)snprintf(run_folder, sizeof run_folder, "%s", kh_test_folder(folder));
     (void)snprintf(database, sizeof database, "%s/run.sqlite", run_folder);
-    kh_atlas_options options = kh_atlas_options_default();
     options.out = run_folder;
-    options.lenses = "all";
-    options.exemplars = EXEMPLARS;
     kh_assert_ok(kh_atlas(ctx, model, source, &options, NULL, &err));
     kh_source_free(source);
     kh_model_close(model);
     kh_ctx_free(ctx);
-    (void)snprintf(path, sizeof path, "%s/atlas/golden.safetensors", KH_TEST_DATA);
+}
+
+static void open_golden(const char *file) {
+    kh_error err = {0};
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/atlas/%s.safetensors", KH_TEST_DATA, file);
+    kh_tensors_close(golden);
     kh_assert_ok(kh_tensors_open(path, NULL, &golden, &err));
+}
+
+static int make_run(void **state) {
+    (void)state;
+    kh_atlas_options options = kh_atlas_options_default();
+    options.lenses = "all";
+    options.exemplars = EXEMPLARS;
+    run_over("vit_base", "golden", options);
+    open_golden("golden");
     return 0;
 }
 
@@ -384,6 +396,102 @@ static void stray_tokens(void **state) {
     }
 }
 
+/* ---- class means as asked (tools/golden_class_means.py); runs of their own, so these are last -
+ */
+
+enum { CLASSES = 10, SHOWN = 10 };
+
+static void assert_strongest(const char *key, const double *n) {
+    static double want[LABELS * BLOCKS * SHOWN * 2];
+    kh_error err = {0};
+    kh_answer *a;
+    char name[64];
+    size_t present = 0, rows = 0;
+    for (size_t k = 0; k < CLASSES; k++)
+        present += n[k] > 0;
+    (void)snprintf(name, sizeof name, "%s_argmax", key);
+    kh_assert_ok(
+        kh_tensors_read_f64(golden, name, false, want, present * BLOCKS * SHOWN * 2, &err));
+    kh_assert_ok(kh_store_db_ask(database,
+                                 "SELECT class, block, rank, neuron, n, share FROM class_argmax",
+                                 NULL, 0, &a, &err));
+    const double *next = want;
+    for (size_t c = 0; c < CLASSES; c++)
+        for (size_t i = 0; i < BLOCKS * SHOWN && n[c] > 0; i++, next += 2) {
+            const double row[] = {(double)c, (double)(i / SHOWN), (double)(i % SHOWN), next[0],
+                                  next[1],   next[1] / n[c]};
+            if (next[0] < 0) continue;
+            for (size_t k = 0; k < 6; k++)
+                assert_near(kh_answer_number(a, rows, k), row[k], 1e-12, 0, key, k);
+            rows++;
+        }
+    assert_int_equal(kh_answer_rows(a), rows);
+    kh_answer_free(a);
+}
+
+/* n and means of every class; lists of strongest neurons. */
+static void assert_as_asked(const char *model, kh_class_by by, kh_class_reduction reduction) {
+    char key[48], name[64];
+    kh_atlas_options options = kh_atlas_options_default();
+    options.class_by = by;
+    options.class_reduction = reduction;
+    options.lenses = "units,class_mean,class_argmax,distance";
+    (void)snprintf(key, sizeof key, "%s_%s_%s", model, kh_class_by_name(by),
+                   kh_class_reduction_name(reduction));
+    run_over(model, key, options);
+    (void)snprintf(name, sizeof name, "%s_n", key);
+    const double *n = expect(name, CLASSES);
+    size_t present = 0, row = 0;
+    for (size_t c = 0; c < CLASSES; c++)
+        present += n[c] > 0;
+    (void)snprintf(name, sizeof name, "%s_mean", key);
+    const double *mean = expect(name, present * BLOCKS * NEURONS);
+    float *got = array("class_mean", CLASSES * BLOCKS * NEURONS);
+    for (size_t c = 0; c < CLASSES; c++) {
+        assert_near(number((int64_t)c, "SELECT ifnull(max(n), 0) FROM concentration WHERE class = "
+                                       "?1"),
+                    n[c], 0, 0, name, c);
+        for (size_t u = 0; u < BLOCKS * NEURONS && n[c] > 0; u++)
+            assert_near((double)got[c * BLOCKS * NEURONS + u], mean[row * BLOCKS * NEURONS + u], 0,
+                        ATOL, name, u);
+        assert_true(n[c] > 0 || isnan(got[c * BLOCKS * NEURONS]));
+        row += n[c] > 0;
+    }
+    free(got);
+    assert_strongest(key, n);
+}
+
+/* Every image counts once, and an image's mean over patches is what a neuron's mean is made of. */
+static void assert_classes_make_up_the_whole(void) {
+    float *got = array("class_mean", CLASSES * BLOCKS * NEURONS);
+    const double *n = expect("vit_base_predicted_mean_n", CLASSES);
+    for (size_t u = 0; u < BLOCKS * NEURONS; u++) {
+        double sum = 0, count = 0;
+        for (size_t c = 0; c < CLASSES; c++) {
+            if (!(n[c] > 0)) continue;
+            sum += n[c] * (double)got[c * BLOCKS * NEURONS + u];
+            count += n[c];
+        }
+        assert_near(sum / count,
+                    number((int64_t)u, "SELECT mean FROM neurons WHERE block * 96 + neuron = ?1"),
+                    0, 1e-6, "mean over classes", u);
+    }
+    free(got);
+}
+
+static void class_means_are_of_the_images_and_tokens_that_were_asked_for(void **state) {
+    open_golden("class_means");
+    assert_as_asked("vit_base", KH_BY_TRUTH, KH_REDUCE_MEAN);
+    assert_as_asked("vit_base", KH_BY_CORRECT, KH_REDUCE_MAX);
+    assert_as_asked("vit_base", KH_BY_TRUTH, KH_REDUCE_ALL);
+    assert_as_asked("reg4_gap_base", KH_BY_TRUTH, KH_REDUCE_ALL);
+    assert_as_asked("vit_base", KH_BY_PREDICTED, KH_REDUCE_MEAN);
+    assert_classes_make_up_the_whole();
+    assert_as_asked("vit_base", KH_BY_PREDICTED, KH_REDUCE_CLS);
+    open_golden("golden");
+    distances_between_classes(state); /* are of true classes and patches all the same */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accuracy_counts_and_margins),
@@ -398,6 +506,7 @@ int main(void) {
         cmocka_unit_test(tokens_read_early),
         cmocka_unit_test(votes_of_the_top_neurons),
         cmocka_unit_test(stray_tokens),
+        cmocka_unit_test(class_means_are_of_the_images_and_tokens_that_were_asked_for),
     };
     return cmocka_run_group_tests(tests, make_run, close_golden);
 }

@@ -51,8 +51,19 @@ static void another_run_is_not_mixed_in(void **state) {
     options.exemplars = 3;
     assert_refused(&w, &options, KH_E_ARG, "made with other settings: exemplars there 15, here 3");
     options = few_lenses(out);
+    options.class_by = KH_BY_CORRECT;
+    options.class_reduction = KH_REDUCE_MAX;
+    assert_refused(&w, &options, KH_E_ARG,
+                   "made with other settings: class_by there truth, here correct; class_reduction "
+                   "there mean, here max");
+    options = few_lenses(out);
     options.lenses = "accuracy";
     assert_refused(&w, &options, KH_E_ARG, "made with other lenses: only there images,");
+    options.class_by = KH_BY_PREDICTED;
+    assert_refused(&w, &options, KH_E_ARG,
+                   "class means by predicted, reduction mean, but no lens 'class_mean'");
+    options.class_by = (kh_class_by)3;
+    assert_refused(&w, &options, KH_E_ARG, "no such choice of images or tokens");
 
     atlas_world_open(&other, "random:test_vit@4", set_folder, 1);
     options = few_lenses(out);
@@ -64,6 +75,15 @@ static void another_run_is_not_mixed_in(void **state) {
     (void)snprintf(part, sizeof part, "%s/n01440764", set_folder);
     atlas_world_open(&other, MODEL, part, 1);
     assert_refused(&other, &options, KH_E_ARG, "made with another set of images");
+    atlas_world_close(&other);
+
+    /* a token before the patches is no class token */
+    (void)snprintf(part, sizeof part, "%s/golden/reg1_gap_medium", KH_TEST_DATA);
+    atlas_world_open(&other, part, set_folder, 1);
+    kh_atlas_options of_token = few_lenses("never_made");
+    of_token.class_reduction = KH_REDUCE_CLS;
+    assert_refused(&other, &of_token, KH_E_UNSUPPORTED,
+                   "class reduction cls: the model has no class token");
     atlas_world_close(&other);
 
     kh_error err = {0};

@@ -9,7 +9,7 @@
 
 /* Every kind of merging, and states that are small. */
 #define MODEL  "random:test_vit@3"
-#define LENSES "images,accuracy,class_mean,distance,exemplars,audit"
+#define LENSES "images,accuracy,class_mean,class_argmax,distance,exemplars,audit"
 
 enum { MOST_RANKS = 5 };
 
@@ -107,6 +107,15 @@ static void *run_rank(void *arg) {
     return NULL;
 }
 
+/* Class means of other images and tokens than those of test_atlas_run. */
+static kh_atlas_options team_options(const char *out) {
+    kh_atlas_options options = atlas_options(out);
+    options.lenses = LENSES;
+    options.class_by = KH_BY_PREDICTED;
+    options.class_reduction = KH_REDUCE_ALL;
+    return options;
+}
+
 static void prepare_team(size_t size, const char *out) {
     for (size_t i = 0; i < size; i++) {
         rank *r = &ranks[i];
@@ -116,8 +125,7 @@ static void prepare_team(size_t size, const char *out) {
                             .send = send,
                             .receive = receive,
                             .poll = poll};
-        r->options = atlas_options(out);
-        r->options.lenses = LENSES;
+        r->options = team_options(out);
         r->options.team = &r->team;
         r->options.batch = 1 + i;
         r->options.progress = note_progress;
@@ -167,8 +175,7 @@ static int open_worlds(void **state) {
     (void)snprintf(set_folder, sizeof set_folder, "%s", atlas_set_folder());
     for (size_t i = 0; i < MOST_RANKS; i++)
         atlas_world_open(&ranks[i].world, MODEL, set_folder, 1);
-    kh_atlas_options options = atlas_options(kh_test_folder("alone"));
-    options.lenses = LENSES;
+    const kh_atlas_options options = team_options(kh_test_folder("alone"));
     atlas_digest_of(&ranks[0].world, &options, expected);
     return 0;
 }

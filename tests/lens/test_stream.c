@@ -3,6 +3,7 @@
 #include "support/kh_test.h"
 
 #include "base/rng.h"
+#include "lens/concentration.h"
 #include "lens/stream.h"
 
 enum { VALUES = 20000, LISTS = 3, K = 7, BINS = KH_SKETCH_BINS };
@@ -199,6 +200,28 @@ static void moments_come_back_from_sums(void **unused) {
     assert_true(isnan(kh_fix_mean(sum, 0)) && isnan(kh_fix_variance(sum, squares, 0)));
 }
 
+static void equal_values_are_spread_and_a_single_one_is_not(void **unused) {
+    (void)unused;
+    enum { N = 96, TOP = 10 };
+    kh_error err = {0};
+    kh_concentration c;
+    float values[N];
+    size_t top[TOP];
+    for (size_t i = 0; i < N; i++)
+        values[i] = 0.3f;
+    kh_assert_ok(kh_concentration_of(values, N, top, TOP, &c, &err));
+    assert_near(c.effective, N, 1e-9);
+    assert_near(c.gini, 0, 1e-12);
+    assert_near(c.share[2], 10.0 / N, 1e-12);
+    for (size_t i = 0; i < N; i++)
+        values[i] = i == 41 ? 2.0f : i % 2 ? -0.1f : 0.0f; /* what is below 0 holds nothing */
+    kh_assert_ok(kh_concentration_of(values, N, top, TOP, &c, &err));
+    assert_near(c.effective, 1, 1e-12);
+    assert_near(c.gini, (N - 1.0) / N, 1e-12);
+    assert_near(c.share[0], 1, 1e-12);
+    assert_int_equal(top[0], 41);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_split_and_order_gives_the_same_bytes),
@@ -208,6 +231,7 @@ int main(void) {
         cmocka_unit_test(rounding_is_that_of_the_library),
         cmocka_unit_test(what_cannot_be_summed_is_refused),
         cmocka_unit_test(moments_come_back_from_sums),
+        cmocka_unit_test(equal_values_are_spread_and_a_single_one_is_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

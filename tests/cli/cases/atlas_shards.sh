@@ -18,7 +18,7 @@ keyhole atlas random:test_vit@2 @list --out parts -q; echo "status $?"
 keyhole atlas random:test_vit @list --out other --shard 3/3; echo "status $?"
 keyhole atlas random:test_vit @list -q; echo "status $?"
 # what no atlas can have is misuse, and leaves nothing
-for odd in "-b 0" "-b 99999999999" "--exemplars 0" "--quantile 1.5" "--lenses nosuch" "--lenses ," "--compare 3" "--compare 5,5" "--compare crane,0"; do
+for odd in "-b 0" "-b 99999999999" "--exemplars 0" "--quantile 1.5" "--lenses nosuch" "--lenses ," "--compare 3" "--compare 5,5" "--compare crane,0" "--class-by guess" "--class-reduction sum"; do
     keyhole atlas random:test_vit @list --out odd -q $odd; echo "status $?"
 done
 keyhole merge random:test_vit @list --out odd -q --from parts,nowhere; echo "status $?"

@@ -10,6 +10,16 @@ keyhole reproduce "$model" "$DATA/atlas/pictures" --atlas run --draws 2 --out ot
 echo "exit $?"
 keyhole reproduce random:test_vit flat --atlas run --draws 2 --out other -q
 echo "exit $?"
+# class means of other images or tokens: what needs the usual ones is not tested, the others say what they are of; they are settings
+set -- "$model" "$DATA/atlas/pictures" --out called -q
+keyhole atlas "$@" --no-figures --class-by predicted --class-reduction cls >/dev/null
+keyhole reproduce "$model" "$DATA/atlas/pictures" --atlas called --draws 1 --no-ablation --out third -q | grep -A1 '^C[4-6] '
+keyhole pairs "$model" --weights called --blocks 0 -q | sed -n 2p
+grep -o 'every key neuron, [a-z ,]* calls class 6' third/figures/atlas/figures.json
+keyhole atlas "$@" --class-by predicted; echo "exit $?"
+# without labels they need the model's answers alone
+keyhole atlas "$model" flat --out named --class-by predicted -q >/dev/null; ls named/figures | grep 'fig4.*png'
+keyhole atlas "$model" flat --out some --class-by correct --lenses accuracy -q; echo "exit $?"
 # and so are results of keyhole ablate
 keyhole ablate "$model" "$DATA/atlas/pictures/class_8" --per-class 1 --resamples 5 --sets 2 --keys 1 --designs causal --out ablated -q >/dev/null
 keyhole reproduce "$model" "$DATA/atlas/pictures" --ablate ablated --draws 2 --out other -q
