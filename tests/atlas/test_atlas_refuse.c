@@ -256,7 +256,7 @@ static void an_output_that_cannot_be_written_is_refused_before_the_work(void **s
 
 /* ---- which classes are compared -------------------------------------------------------------- */
 
-#define COMPARE_LENSES "images,units,class_mean,distance"
+#define COMPARE_LENSES "images,units,distance"
 
 static double cell(const char *out, const char *query) {
     kh_error err = {0};
