@@ -4,9 +4,10 @@
     make build && python3 bench/atlas_cost.py build/release/keyhole PHOTOS [--model NAME]
 
 PHOTOS is a folder, or a file that lists photos, at least --more of them. Let the first --few show every
-class: a class's first photo costs more. Atlases over the first --few and the first --more take turns with forward passes timed by `keyhole bench`; the difference between the two sizes, divided by
-the difference in photos, is what an image costs: setting up, the first touch of memory and writing
-tables cancel out. Medians of the rounds.
+class: a class's first photo costs more. Atlases over the first --few and the first --more take turns with
+forward passes timed by `keyhole bench`; the difference between the two sizes, divided by the difference in
+photos, is what an image costs: setting up, the first touch of memory and writing tables cancel out.
+Medians of the rounds.
 """
 
 import argparse
