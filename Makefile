@@ -4,6 +4,8 @@ SECONDS ?= 60
 PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# a test often waits, for a disk or another process: one more than there are cores
+TEST_JOBS ?= $(shell expr $(JOBS) + 1)
 
 .NOTPARALLEL:
 .PHONY: all build setup demo test asan tsan fuzz valgrind bench install clean help format format-check
@@ -37,11 +39,11 @@ demo: setup
 test:
 	@tools/setup.sh mpi
 	@tools/build.sh release
-	@ctest --test-dir build/release --output-on-failure --no-label-summary --timeout 300 -j $(JOBS)
+	@ctest --test-dir build/release --output-on-failure --no-label-summary --timeout 300 -j $(TEST_JOBS)
 
 asan tsan: setup
 	@tools/build.sh $@
-	@tools/sanitized.sh $@ $(JOBS)
+	@tools/sanitized.sh $@ $(TEST_JOBS)
 
 fuzz:
 	@tools/setup.sh fuzz

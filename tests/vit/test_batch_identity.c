@@ -2,7 +2,11 @@
 #include "vit/parity.h"
 #include "vit/passes.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { IMAGES = 8, RANDOM_SETS = 4 };
+#else
 enum { IMAGES = 8, RANDOM_SETS = 20 };
+#endif
 
 /* Every site of a model, from one pass over all images with every tap. */
 typedef struct all_sites {
