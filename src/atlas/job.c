@@ -234,7 +234,11 @@ kh_status kh_atlas_job_init(kh_atlas_job *job, kh_ctx *ctx, const kh_model *mode
     KH_TRY(check_class_means(job, err));
     KH_TRY(rank(job, err));
     size_t classes_seen = 0;
-    KH_TRY(kh_atlas_find_classes(job, &classes_seen, err));
+    const kh_status found = kh_atlas_find_classes(job, &classes_seen, err);
+    if (found) {
+        kh_atlas_job_clear(job);
+        return found;
+    }
     job->setup = (kh_lens_setup){.ctx = ctx,
                                  .classes_seen = classes_seen,
                                  .compare = &job->compare,

@@ -5,7 +5,12 @@
 #include "base/alloc.h"
 #include "base/file.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* Labels times what is above them; WordNet has about twelve above each of ImageNet's 1000, a
+ * quarter of a million in all of its 21,841. */
+enum { MOST_LINKS = 1 << 19 };
 
 /* For one category at a time, indexed by synset. */
 typedef struct gathering {
@@ -45,8 +50,7 @@ static kh_status add_kind(kh_label_set *set, const gathering *g, size_t category
 }
 
 static bool has_same_labels(const kh_kind *a, const kh_kind *b) {
-    return a->count == b->count && a->category == b->category &&
-           memcmp(a->labels, b->labels, a->count * sizeof *a->labels) == 0;
+    return a->count == b->count && memcmp(a->labels, b->labels, a->count * sizeof *a->labels) == 0;
 }
 
 static void free_kind(kh_kind *k) {
@@ -54,34 +58,63 @@ static void free_kind(kh_kind *k) {
     kh_free(k->labels);
 }
 
-/* Of those from `first` on with the same labels the deepest stays, of equally deep ones the first.
- */
-static void keep_deepest(kh_label_set *set, size_t first) {
-    size_t kept = first;
-    for (size_t i = first; i < set->kind_count; i++) {
-        bool is_best = true;
-        for (size_t j = first; j < set->kind_count && is_best; j++) {
-            const size_t mine = set->kinds[i].depth, other = set->kinds[j].depth;
-            if (j != i && has_same_labels(&set->kinds[i], &set->kinds[j]))
-                is_best = mine > other || (mine == other && i < j);
-        }
-        set->kinds[i].is_kept = is_best;
+typedef struct entry {
+    uint64_t hash; /* of the labels */
+    const kh_kind *kind;
+} entry;
+
+static uint64_t hash_of(const kh_kind *k) {
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < k->count; i++)
+        hash = (hash ^ k->labels[i]) * 1099511628211u;
+    return hash;
+}
+
+/* Equal ones side by side, the deepest first, of equally deep ones the first of the set. */
+static int compare_entries(const void *left, const void *right) {
+    const entry *a = left, *b = right;
+    if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
+    if (a->kind->depth != b->kind->depth) return a->kind->depth > b->kind->depth ? -1 : 1;
+    return (a->kind > b->kind) - (a->kind < b->kind);
+}
+
+/* Of those from `first` on with the same labels the deepest stays. */
+static kh_status keep_deepest(kh_label_set *set, size_t first, kh_error *err) {
+    const size_t count = set->kind_count - first;
+    if (count == 0) return KH_OK;
+    entry *sorted = kh_calloc(count, sizeof *sorted);
+    if (!sorted) return kh_fail(err, KH_E_MEMORY, "no memory for kinds of labels");
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = (entry){hash_of(&set->kinds[first + i]), &set->kinds[first + i]};
+    qsort(sorted, count, sizeof *sorted, compare_entries);
+    const kh_kind *kept = NULL; /* the last one; two sets of one hash may both stay, no more */
+    for (size_t i = 0; i < count; i++) {
+        kh_kind *k = &set->kinds[sorted[i].kind - set->kinds];
+        k->is_kept = !kept || !has_same_labels(kept, k);
+        if (k->is_kept) kept = k;
     }
+    kh_free(sorted);
+    size_t end = first;
     for (size_t i = first; i < set->kind_count; i++) {
         if (set->kinds[i].is_kept)
-            set->kinds[kept++] = set->kinds[i];
+            set->kinds[end++] = set->kinds[i];
         else
             free_kind(&set->kinds[i]);
     }
-    set->kind_count = kept;
+    set->kind_count = end;
+    return KH_OK;
 }
 
 static kh_status gather(kh_label_set *set, const gathering *g, size_t category, kh_error *err) {
     const size_t synsets = kh_wordnet_count(g->wordnet), first = set->kind_count;
-    size_t s;
+    size_t s, sum = 0;
     memset(g->count, 0, synsets * sizeof *g->count);
     for (size_t l = 1; l <= set->label_count; l++) {
         if (set->category_of[l] != category || !synset_of(g->wordnet, set->names[l], &s)) continue;
+        sum += kh_wordnet_above_count(g->wordnet, s);
+        if (sum > MOST_LINKS)
+            return kh_fail(err, KH_E_LIMIT, "data.noun: the labels have more than %d hypernyms",
+                           MOST_LINKS);
         for (size_t i = 0; i < kh_wordnet_above_count(g->wordnet, s); i++)
             g->count[kh_wordnet_above(g->wordnet, s, i)]++;
     }
@@ -96,8 +129,7 @@ static kh_status gather(kh_label_set *set, const gathering *g, size_t category, 
             k->labels[k->count++] = l;
         }
     }
-    keep_deepest(set, first);
-    return KH_OK;
+    return keep_deepest(set, first, err);
 }
 
 kh_status kh_label_set_read_kinds(kh_label_set *set, kh_sha256 *sha, kh_error *err) {

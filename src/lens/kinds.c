@@ -50,7 +50,11 @@ void *kh_lens_peer(const kh_lens_setup *setup, const kh_lens_kind *kind) {
 kh_status kh_lens_begin(const kh_lens_kind *kind, const kh_lens_setup *setup, void **state,
                         kh_error *err) {
     kh_piece pieces[KH_LENS_MAX_PIECES];
-    KH_TRY(kind->create(setup, state, err));
+    const kh_status created = kind->create(setup, state, err);
+    if (created) { /* what it freed is nobody's */
+        *state = NULL;
+        return created;
+    }
     const size_t count = kind->pieces(*state, pieces);
     for (size_t i = 0; i < count; i++)
         if (pieces[i].rule == KH_PIECE_MAX_F32 || pieces[i].rule == KH_PIECE_MIN_F32 ||

@@ -248,7 +248,7 @@ static void size(const kh_lens_setup *setup, kh_lens_size *out) {
     kh_lens_size_add(out, kh_label_set_labels(setup->label_set), 2, 0, 16);
     if (kh_label_set_kinds(setup->label_set) == 0) return;
     kh_lens_size_add(out, kh_label_set_kinds(setup->label_set), 3, 0, 40);
-    kh_lens_size_add(out, setup->units * categories, 7, 2, 10);
+    kh_lens_size_add(out, setup->units * categories, 7, 2, 26);
 }
 
 const kh_lens_kind kh_kind_dissect = {

@@ -42,9 +42,9 @@ void kh_step_mlp(kh_pass *p, size_t block, const char *name, size_t dim, size_t 
     }
     const size_t outs = args->gated ? 2 * neurons : neurons;
     char shape[96];
-    (void)snprintf(shape, sizeof shape, "[%zu, %zu] -> %zu -> %zu%s%s%s", args->rows, dim, outs,
+    (void)snprintf(shape, sizeof shape, "[%zu, %zu] -> %zu -> %zu%s%s%s%s", args->rows, dim, outs,
                    dim, args->residual ? ", + residual" : "", args->pre ? ", keeps pre" : "",
-                   args->post ? ", keeps post" : "");
+                   args->post ? ", keeps post" : "", args->branch.to ? ", keeps branch" : "");
     write_step(p, block, name, "mlp", shape,
                2.0 * (double)args->rows * (double)dim * (double)(outs + neurons));
 }

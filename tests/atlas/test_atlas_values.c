@@ -4,6 +4,7 @@
  */
 #include "support/kh_test.h"
 
+#include "base/alloc.h"
 #include "keyhole.h"
 
 enum { LABELS = 4, BLOCKS = 2, NEURONS = 96, CLASSES = 10, VARIANTS = 4, TOKENS = 17, EACH = 6 };
@@ -510,6 +511,42 @@ static void three_equal_neurons_are_one(void **state) {
     assert_true(number(0, "SELECT min(distance) FROM distances WHERE class_a < class_b") > 1e-3);
 }
 
+/* Memory that fails while the lenses are set up: each frees what it has, once. */
+static void every_lens_survives_a_lack_of_memory(void **state) {
+    (void)state;
+    kh_error err = {0};
+    kh_ctx *ctx;
+    kh_model *model;
+    kh_source *source;
+    char path[512];
+    const kh_ctx_options ctx_options = {.threads = 1};
+    kh_assert_ok(kh_ctx_create(&ctx_options, &ctx, &err));
+    (void)snprintf(path, sizeof path, "%s/golden/vit_base", KH_TEST_DATA);
+    kh_assert_ok(kh_model_open(ctx, path, NULL, &model, &err));
+    (void)snprintf(path, sizeof path, "%s/atlas/pictures", KH_TEST_DATA);
+    char *operands[] = {path};
+    const kh_source_options source_options = {.classes = kh_model_classes(model)};
+    kh_assert_ok(kh_source_open(operands, 1, &source_options, &source, &err));
+    kh_atlas_options options = kh_atlas_options_default();
+    options.out = "never made";
+    options.lenses = "all";
+    options.class_reduction = KH_REDUCE_ALL;
+    kh_atlas_estimate estimate;
+    size_t failures = 0, n = 0;
+    for (bool is_over = false; !is_over && n < 5000;) { /* until none is refused */
+        kh_alloc_fail_after(++n);
+        const kh_status status = kh_atlas_plan(ctx, model, source, &options, &estimate, &err);
+        is_over = !status && kh_alloc_count() < n;
+        kh_alloc_fail_after(0);
+        if (status) assert_int_equal(status, KH_E_MEMORY);
+        failures += status != KH_OK;
+    }
+    assert_true(n < 5000 && failures > 60);
+    kh_source_free(source);
+    kh_model_close(model);
+    kh_ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_speak_for_their_class),
@@ -522,6 +559,7 @@ int main(void) {
         cmocka_unit_test(distances_raw_and_normalised),
         cmocka_unit_test(distances_are_distances),
         cmocka_unit_test(three_equal_neurons_are_one),
+        cmocka_unit_test(every_lens_survives_a_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, open_golden, close_golden);
 }

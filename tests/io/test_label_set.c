@@ -226,12 +226,44 @@ static void labels_are_kinds_of_something(void **state) {
     kh_label_set_close(set);
 }
 
+/* A chain of 300 nouns below 2,000 labels: more than is ever looked at. */
+static void too_many_kinds_are_refused(void **state) {
+    (void)state;
+    enum { NOUNS = 300, LABELS = 2000, LINE = 64 };
+    char *text = malloc(NOUNS * LINE + LABELS * 12);
+    assert_non_null(text);
+    size_t at = 0;
+    folder = kh_test_folder("chain");
+    write_map("n00000001/x.png", 1, 2);
+    for (size_t i = 1; i <= NOUNS; i++) {
+        at += (size_t)snprintf(text + at, LINE, "%08zu 03 n 01 w 0 ", i);
+        at += (size_t)(i == 1 ? snprintf(text + at, LINE, "000 | a\n")
+                              : snprintf(text + at, LINE, "001 @ %08zu n 0000 | a\n", i - 1));
+    }
+    write_text("data.noun", text);
+    at = 0;
+    for (size_t l = 0; l < LABELS; l++)
+        at += (size_t)snprintf(text + at, 12, "n%08d\n", NOUNS);
+    write_text("labels.txt", text);
+    kh_error err = {0};
+    kh_label_set *set = NULL;
+    kh_assert_fails(kh_label_set_open(folder, NULL, &set, &err), KH_E_LIMIT, "hypernyms");
+    text[11 * 1000] = '\0'; /* half as many: one kind, the deepest of equal ones */
+    write_text("labels.txt", text);
+    kh_assert_ok(kh_label_set_open(folder, NULL, &set, &err));
+    assert_int_equal(kh_label_set_kinds(set), 1);
+    assert_int_equal(kh_label_set_kind(set, 0).depth, NOUNS);
+    kh_label_set_close(set);
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(broden_tables_are_read),
         cmocka_unit_test(maps_follow_the_crop_of_the_input),
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(labels_are_kinds_of_something),
+        cmocka_unit_test(too_many_kinds_are_refused),
         cmocka_unit_test(a_folder_of_masks_needs_only_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
