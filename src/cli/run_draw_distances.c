@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NUMBERED = 8, DEFINITIONS = 3, NAMED = 12, MOST = 40 };
+enum { NUMBERED = 8, DEFINITIONS = 3, NAMED = 12 };
 
 static const char *meaning(const char *definition) {
     if (strcmp(definition, "D1") == 0)
@@ -26,7 +26,8 @@ static const char *why(const kh_plate *p, size_t count) {
     if (strcmp(is, "report") == 0) return " (the report's fish, boat and dogs)";
     if (strcmp(is, "all") == 0) return " (all with labelled pictures)";
     if (strcmp(is, "seen") != 0) return "";
-    return count < MOST ? " (all with labelled pictures)" : " (the first with labelled pictures)";
+    return count < KH_ATLAS_COMPARED ? " (all with labelled pictures)"
+                                     : " (the first with labelled pictures)";
 }
 
 /* "tench, fireboat and 3 more" */

@@ -44,6 +44,13 @@ typedef struct kh_branch {
     size_t first, every;
 } kh_branch;
 
+/* Where the branch of a row of `width` goes; NULL: it is not kept. */
+static inline float *kh_branch_row(const kh_branch *b, size_t row, size_t width) {
+    if (!b->to || row < b->first) return NULL;
+    if (b->every == 1) return b->to + (row - b->first) * width; /* no division */
+    return (row - b->first) % b->every ? NULL : b->to + (row - b->first) / b->every * width;
+}
+
 /* y[r, o] = residual[r, o] + gamma[o] * act( dot(norm(x[r, :]), W[first_out + o, :]) + bias )
  * for o in 0..outs-1. Everything but x, w, rows, y may be absent. */
 typedef struct kh_linear_args {

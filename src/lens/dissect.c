@@ -108,25 +108,20 @@ void kh_dissect_regions(const kh_dissect_plan *p, const uint16_t *map, uint16_t 
 
 /* ---- tables -------------------------------------------------------------------------------- */
 
-typedef struct best {
-    size_t label;
-    double iou;
-} best;
-
 /* The label of a category with the largest IoU, the first of equals; label 0 when there is none. */
-static best best_of(const kh_dissect_view *v, size_t unit, size_t category) {
-    best b = {0, -1};
+static kh_best_label best_of(const kh_dissect_view *v, size_t unit, size_t category) {
+    kh_best_label b = {0, -1};
     for (size_t l = 1; l <= v->labels; l++) {
         const kh_map_label label = kh_label_set_label(v->setup->label_set, l);
         if (!*label.name || label.category != category || v->truth[l] == 0) continue;
         const double iou = kh_dissect_iou(v->intersect[unit * (v->labels + 1) + l],
                                           v->active[unit * v->categories + category], v->truth[l]);
-        if (iou > b.iou) b = (best){l, iou};
+        if (iou > b.iou) b = (kh_best_label){l, iou};
     }
     return b;
 }
 
-static void write_category(const kh_dissect_view *v, size_t unit, size_t category, best b,
+static void write_category(const kh_dissect_view *v, size_t unit, size_t category, kh_best_label b,
                            const kh_lens_out *out) {
     const size_t neurons = v->setup->info->neurons;
     out->integer(out->user, (int64_t)(unit / neurons));
@@ -142,7 +137,7 @@ static void write_category(const kh_dissect_view *v, size_t unit, size_t categor
 }
 
 /* of [categories]: the one with the largest IoU, the last of equals; SIZE_MAX: none. */
-static size_t best_category(const kh_dissect_view *v, const best *of) {
+static size_t best_category(const kh_dissect_view *v, const kh_best_label *of) {
     size_t category = SIZE_MAX;
     for (size_t c = 0; c < v->categories; c++)
         if (of[c].label && (category == SIZE_MAX || of[c].iou >= of[category].iou)) category = c;
@@ -150,7 +145,7 @@ static size_t best_category(const kh_dissect_view *v, const best *of) {
 }
 
 /* all [units, categories]; a neuron's label is that of its best category, the last of equals. */
-static void write_units(const kh_dissect_view *v, const best *all, size_t *chosen,
+static void write_units(const kh_dissect_view *v, const kh_best_label *all, size_t *chosen,
                         const kh_lens_out *out) {
     const kh_label_set *set = v->setup->label_set;
     const size_t neurons = v->setup->info->neurons;
@@ -158,7 +153,8 @@ static void write_units(const kh_dissect_view *v, const best *all, size_t *chose
                "block:i neuron:i threshold:r category:t label:i name:t iou:r is_detector:i");
     for (size_t u = 0; u < v->setup->units; u++) {
         const size_t category = best_category(v, all + u * v->categories);
-        const best b = category == SIZE_MAX ? (best){0, 0} : all[u * v->categories + category];
+        const kh_best_label b =
+            category == SIZE_MAX ? (kh_best_label){0, 0} : all[u * v->categories + category];
         const bool is_detector = b.label && b.iou >= KH_DETECTOR_IOU;
         chosen[u] = is_detector ? b.label : 0;
         out->integer(out->user, (int64_t)(u / neurons));
@@ -218,7 +214,7 @@ static kh_status write_rotation(const kh_dissect_view *v, const size_t *chosen,
     turned.active = v->rotated_active;
     if (each == 0) return KH_OK;
     size_t *found = kh_calloc(units, sizeof *found);
-    best *of = kh_calloc(v->categories, sizeof *of);
+    kh_best_label *of = kh_calloc(v->categories, sizeof *of);
     kh_status status =
         found && of ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for the table of rotated units");
     for (size_t u = 0; u < units && !status; u++) {
@@ -293,12 +289,10 @@ static void write_labels(const kh_dissect_view *v, const kh_lens_out *out) {
 
 kh_status kh_dissect_write(const kh_dissect_view *v, const kh_lens_out *out, kh_error *err) {
     const size_t units = v->setup->units;
-    best *all = kh_calloc(units * v->categories, sizeof *all);
+    kh_best_label *all = kh_calloc(units * v->categories, sizeof *all);
     size_t *chosen = kh_calloc(units, sizeof *chosen);
-    double *iou = kh_calloc(units * v->categories, sizeof *iou);
-    kh_status status = all && chosen && iou
-                           ? KH_OK
-                           : kh_fail(err, KH_E_MEMORY, "no memory for the table of labels");
+    kh_status status =
+        all && chosen ? KH_OK : kh_fail(err, KH_E_MEMORY, "no memory for the table of labels");
     if (!status) {
         write_labels(v, out);
         out->table(out->user, "dissection_categories",
@@ -307,17 +301,15 @@ kh_status kh_dissect_write(const kh_dissect_view *v, const kh_lens_out *out, kh_
         for (size_t u = 0; u < units; u++)
             for (size_t c = 0; c < v->categories; c++) {
                 all[u * v->categories + c] = best_of(v, u, c);
-                const best b = all[u * v->categories + c];
-                iou[u * v->categories + c] = b.label ? b.iou : 0;
+                const kh_best_label b = all[u * v->categories + c];
                 if (b.label && b.iou > 0) write_category(v, u, c, b, out);
             }
         write_units(v, all, chosen, out);
         write_detectors(v, chosen, out);
         write_regions(v, out);
-        kh_dissect_write_kinds(v, iou, out);
+        kh_dissect_write_kinds(v, all, out);
         status = write_rotation(v, chosen, out, err);
     }
-    kh_free(iou);
     kh_free(chosen);
     kh_free(all);
     return status;

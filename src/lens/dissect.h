@@ -48,9 +48,16 @@ typedef struct kh_dissect_view {
     const uint64_t *rotated_intersect, *rotated_active;
 } kh_dissect_view;
 
+/* Of a neuron in a category; label 0: there is none. */
+typedef struct kh_best_label {
+    size_t label;
+    double iou;
+} kh_best_label;
+
 /* dissect_kinds.c: tables "kinds" and "dissection_kinds", when the labels are kinds of something.
- * iou [units, categories]: of each neuron's best label. */
-void kh_dissect_write_kinds(const kh_dissect_view *view, const double *iou, const kh_lens_out *out);
+ * best [units, categories]. */
+void kh_dissect_write_kinds(const kh_dissect_view *view, const kh_best_label *best,
+                            const kh_lens_out *out);
 
 /* Tables "dissection", "dissection_categories", "detectors", "labels", "regions" and, with a
  * baseline, "rotation". */

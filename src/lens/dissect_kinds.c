@@ -36,7 +36,7 @@ static size_t best_kind(const kh_dissect_view *v, size_t unit, size_t category, 
     return best;
 }
 
-static void write_kind(const kh_dissect_view *v, size_t unit, size_t category, double label_iou,
+static void write_kind(const kh_dissect_view *v, size_t unit, size_t category, kh_best_label best,
                        const kh_lens_out *out) {
     const size_t neurons = v->setup->info->neurons;
     double iou;
@@ -54,12 +54,13 @@ static void write_kind(const kh_dissect_view *v, size_t unit, size_t category, d
     out->integer(out->user, (int64_t)v->active[unit * v->categories + category]);
     out->integer(out->user, (int64_t)sums.both);
     out->real(out->user, iou);
-    out->real(out->user, label_iou);
+    out->real(out->user, best.label ? best.iou : 0);
     out->integer(out->user, iou >= KH_DETECTOR_IOU);
     out->row(out->user);
 }
 
-void kh_dissect_write_kinds(const kh_dissect_view *v, const double *iou, const kh_lens_out *out) {
+void kh_dissect_write_kinds(const kh_dissect_view *v, const kh_best_label *best,
+                            const kh_lens_out *out) {
     const kh_label_set *set = v->setup->label_set;
     if (kh_label_set_kinds(set) == 0) return;
     out->table(out->user, "kinds", "wnid:t name:t category:t depth:i labels:i pixels:i");
@@ -78,5 +79,5 @@ void kh_dissect_write_kinds(const kh_dissect_view *v, const double *iou, const k
                "iou:r label_iou:r is_detector:i");
     for (size_t u = 0; u < v->setup->units; u++)
         for (size_t c = 0; c < v->categories; c++)
-            write_kind(v, u, c, iou[u * v->categories + c], out);
+            write_kind(v, u, c, best[u * v->categories + c], out);
 }

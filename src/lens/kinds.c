@@ -34,6 +34,10 @@ const kh_lens_kind *kh_lens_kind_find(const char *name) {
     return NULL;
 }
 
+const char *kh_lens_wants_classes(const kh_lens_setup *setup) {
+    return setup->info->classes ? NULL : "the model has no classifier";
+}
+
 bool kh_lens_knows_array(const char *name, size_t length) {
     for (size_t i = 0; kh_lens_kinds[i]; i++)
         for (const char *const *one = kh_lens_kinds[i]->arrays; *one; one++)

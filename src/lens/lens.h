@@ -147,6 +147,8 @@ typedef struct kh_lens_kind {
 
 /* Every lens, NULL after the last. */
 extern const kh_lens_kind *const kh_lens_kinds[];
+/* Why a lens that asks for no more does not fit: no classifier. */
+const char *kh_lens_wants_classes(const kh_lens_setup *setup);
 const kh_lens_kind *kh_lens_kind_find(const char *name);
 /* Does any lens write an array of this name? */
 bool kh_lens_knows_array(const char *name, size_t length);

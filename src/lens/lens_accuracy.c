@@ -31,10 +31,6 @@ static void free_state(void *at) {
     kh_free(s);
 }
 
-static const char *refuses(const kh_lens_setup *setup) {
-    return setup->info->classes ? NULL : "the model has no classifier";
-}
-
 static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     const size_t classes = setup->info->classes;
     const bool has_matrix = classes <= MAX_CONFUSION_CLASSES;
@@ -221,7 +217,7 @@ const kh_lens_kind kh_kind_accuracy = {
     .needs_truth = true,
     .version = 1,
     .is_default = true,
-    .refuses = refuses,
+    .refuses = kh_lens_wants_classes,
     .create = create,
     .free = free_state,
     .pieces = pieces,

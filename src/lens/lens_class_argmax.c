@@ -26,10 +26,6 @@ static void free_state(void *at) {
     kh_free(s);
 }
 
-static const char *refuses(const kh_lens_setup *setup) {
-    return setup->info->classes ? NULL : "the model has no classifier";
-}
-
 static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     state *s = kh_calloc(1, sizeof *s);
     const size_t room = kh_class_room(setup);
@@ -185,7 +181,7 @@ const kh_lens_kind kh_kind_class_argmax = {
     .goes_by_class = true,
     .version = 1,
     .is_default = true,
-    .refuses = refuses,
+    .refuses = kh_lens_wants_classes,
     .create = create,
     .free = free_state,
     .pieces = pieces,

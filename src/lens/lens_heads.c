@@ -45,7 +45,6 @@ static kh_status create(const kh_lens_setup *setup, void **out, kh_error *err) {
     *out = s;
     if (s && s->n && s->sums) return KH_OK;
     free_state(s);
-    *out = NULL;
     return kh_fail(err, KH_E_MEMORY, "no memory for the heads of %zu classes (%.0f MB)",
                    setup->info->classes,
                    (double)(setup->info->classes * setup->info->blocks * setup->info->dim) * 8e-6);

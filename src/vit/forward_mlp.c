@@ -108,25 +108,34 @@ static void touch_pre(kh_pass *p, size_t block, float *pre) {
         touch_hidden(p, KH_STAGE_PRE_LINEAR, block, pre + i->neurons, kh_fc1_rows(p->model), NULL);
 }
 
-/* fc1, edits of the hidden units, fc2: one after the other. */
-static void mlp_in_steps(kh_pass *p, size_t block, const kh_normed *in, size_t rows,
-                         const kh_join *join) {
-    const kh_model *m = p->model;
-    const kh_block *w = &m->blocks[block];
-    const size_t dim = m->info.dim, neurons = m->info.neurons, outs = kh_fc1_rows(m);
-    float *pre = kept_pre(p, block), *post = kept_post(p, block);
-    if (!pre) pre = p->pre;
-    if (!post) post = p->post;
+/* All of fc1; keep: where its outputs go before act, or NULL. */
+static void whole_fc1(kh_pass *p, size_t block, const kh_normed *in, size_t rows, kh_activation act,
+                      float *keep, float *y) {
+    const size_t dim = p->model->info.dim, outs = kh_fc1_rows(p->model);
     kh_step_linear(p, block, "mlp.fc1", dim,
                    &(kh_linear_args){.rows = rows,
                                      .x = in->x,
                                      .x_stride = dim,
                                      .norm = in->norm,
                                      .norm_out = in->norm_out,
-                                     .w = w->fc1,
+                                     .w = p->model->blocks[block].fc1,
                                      .outs = outs,
-                                     .y = pre,
+                                     .act = act,
+                                     .pre = keep,
+                                     .y = y,
                                      .y_stride = outs});
+}
+
+/* fc1, edits of the hidden units, fc2: one after the other. */
+static void mlp_in_steps(kh_pass *p, size_t block, const kh_normed *in, size_t rows,
+                         const kh_join *join) {
+    const kh_model *m = p->model;
+    const kh_block *w = &m->blocks[block];
+    const size_t dim = m->info.dim, neurons = m->info.neurons;
+    float *pre = kept_pre(p, block), *post = kept_post(p, block);
+    if (!pre) pre = p->pre;
+    if (!post) post = p->post;
+    whole_fc1(p, block, in, rows, KH_ACT_NONE, NULL, pre);
     touch_pre(p, block, pre);
     if (m->info.is_gated)
         kh_step_gate(p, block, rows, neurons, pre, post);
@@ -171,8 +180,7 @@ static void mlp_at_once(kh_pass *p, size_t block, const kh_normed *in, size_t ro
 }
 
 /* The last block, of whose output only one token's row goes on: fc1 for all tokens, fc2 for that
- * one.
- */
+ * one. */
 static void mlp_one_out(kh_pass *p, size_t block, const kh_normed *in) {
     const kh_model *m = p->model;
     const kh_block *w = &m->blocks[block];
@@ -181,18 +189,7 @@ static void mlp_one_out(kh_pass *p, size_t block, const kh_normed *in) {
     const size_t token = p->out_token;
     float *pre = kept_pre(p, block), *post = kept_post(p, block);
     if (!post) post = p->post;
-    kh_step_linear(p, block, "mlp.fc1", dim,
-                   &(kh_linear_args){.rows = p->batch * tokens,
-                                     .x = in->x,
-                                     .x_stride = dim,
-                                     .norm = in->norm,
-                                     .norm_out = in->norm_out,
-                                     .w = w->fc1,
-                                     .outs = neurons,
-                                     .act = m->act,
-                                     .pre = pre,
-                                     .y = post,
-                                     .y_stride = neurons});
+    whole_fc1(p, block, in, p->batch * tokens, m->act, pre, post);
     touch_pre(p, block, pre);
     touch_hidden(p, KH_STAGE_POST, block, post, neurons, NULL);
     const bool is_seen = kh_has(b->taps, KH_STAGE_MLP_OUT);

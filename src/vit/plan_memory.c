@@ -62,8 +62,7 @@ static kh_status take_taps(kh_pass *p, kh_error *err) {
 
 /* A full tap behind a block is where its residual stream lies from then on: the next block reads it
  * there and writes elsewhere. Not where that block's input is edited, since edits are done in
- * place.
- */
+ * place. */
 static float *post_in_tap(const kh_pass *p, size_t block) {
     const bool is_last = block + 1 == p->block_end;
     if (!is_last &&

@@ -59,15 +59,6 @@ typedef struct finish {
     size_t branch_width;
 } finish;
 
-/* Where output row r's part of the branch goes; NULL: nowhere. */
-static inline float *branch_row(const finish *f, size_t r) {
-    const kh_branch *b = &f->branch;
-    if (!b->to || r < b->first) return NULL;
-    if (b->every == 1) return b->to + (r - b->first) * f->branch_width;
-    if ((r - b->first) % b->every != 0) return NULL;
-    return b->to + (r - b->first) / b->every * f->branch_width;
-}
-
 /* Column range of the matrix that a panel adds to an output of columns [first, first + count). */
 static kh_range panel_columns(size_t panel, size_t first, size_t count) {
     kh_range columns = {panel * NR, panel * NR + NR};
@@ -110,7 +101,7 @@ VEC void finish_full(const panel_end *end, kh_range rows, const float *c, const 
         gamma[v] = f.gamma ? v_load(f.gamma + end->o + v * VL) : v_zero();
     }
     for (size_t r = rows.begin; r < rows.end; r++) {
-        float *branch = branch_row(&f, end->row0 + r);
+        float *branch = kh_branch_row(&f.branch, end->row0 + r, f.branch_width);
         UNROLL for (size_t v = 0; v < NV; v++)
             finish_vector(&f, act, slope, v_load(c + (r - rows.begin) * KH_LDA + v * VL), bias[v],
                           gamma[v], branch, end->row0 + r, end->o + v * VL, VL);
@@ -126,8 +117,9 @@ static void finish_part(const panel_end *end, kh_range rows, const float *c) {
             const vf bias = f->bias ? v_load_fill(f->bias + o, left, 0.0f) : v_zero();
             const vf gamma = f->gamma ? v_load_fill(f->gamma + o, left, 0.0f) : v_zero();
             const vf u = v_load_fill(c + (r - rows.begin) * KH_LDA + end->from + i, left, 0.0f);
-            finish_vector(f, f->act, f->slope, u, bias, gamma, branch_row(f, end->row0 + r),
-                          end->row0 + r, o, left);
+            finish_vector(f, f->act, f->slope, u, bias, gamma,
+                          kh_branch_row(&f->branch, end->row0 + r, f->branch_width), end->row0 + r,
+                          o, left);
         }
 }
 

@@ -71,11 +71,6 @@ static float dot(const float *a, const float *b, size_t count) {
     return sum;
 }
 
-static float *branch_row(const kh_branch *b, size_t row, size_t width) {
-    if (!b->to || row < b->first || (row - b->first) % b->every != 0) return NULL;
-    return b->to + (row - b->first) / b->every * width;
-}
-
 void kh_reference_linear(kh_ctx *ctx, const kh_linear_args *args) {
     const kh_weight *w = args->w;
     const size_t outs = args->outs ? args->outs : w->outs - args->first_out;
@@ -88,7 +83,7 @@ void kh_reference_linear(kh_ctx *ctx, const kh_linear_args *args) {
             x = normed;
         }
         if (args->norm_out) memcpy(args->norm_out + r * w->ins, x, w->ins * sizeof *x);
-        float *branch = branch_row(&args->branch, r, outs);
+        float *branch = kh_branch_row(&args->branch, r, outs);
         for (size_t o = 0; o < outs; o++) {
             const size_t out = args->first_out + o;
             float u = dot(x, w->w + out * w->ins, w->ins) + w->bias[out];
@@ -144,7 +139,7 @@ void kh_reference_mlp(kh_ctx *ctx, const kh_mlp_args *args) {
             u[n] = args->gated ? value * u[neurons + n] : value;
         }
         if (args->post) memcpy(args->post + r * neurons, u, neurons * sizeof *u);
-        float *branch = branch_row(&args->branch, r, dim);
+        float *branch = kh_branch_row(&args->branch, r, dim);
         for (size_t o = 0; o < dim; o++) {
             float y = dot(u, fc2->w + o * neurons, neurons) + fc2->bias[o];
             if (args->gamma) y *= args->gamma[o];
